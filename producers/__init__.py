@@ -1,0 +1,1 @@
+"""Where fixes come from: everything a pipeline needs to tell Fixbill about one."""

@@ -1,0 +1,38 @@
+"""Names and layout of the inbox: the Redis streams every door appends to."""
+
+from datetime import datetime
+from hashlib import sha256
+from typing import NamedTuple
+
+# Part of the contract: producers choose the stream, so this number can't change without them.
+PARTITIONS = 16
+
+GROUP = "settlers"
+CONSUMER = "settler"
+
+# Fields of a stream entry.
+EVENT = b"e"  # the event's exact bytes
+DOOR = b"d"  # how it came in: redis, http, celery …
+TRACEPARENT = b"t"  # W3C trace context of the producer
+
+EVENT_BYTES_MAX = 64 * 1024  # far above any real event; bounds the memory of a batch of 1,000
+
+
+class Entry(NamedTuple):
+    """What came through a door, as it came."""
+
+    key: str  # unique over all doors: partition and stream id, or where it was parked
+    body: bytes
+    door: str
+    accepted_at: datetime
+    traceparent: str | None = None
+
+
+def partition_of(customer_id: str) -> int:
+    """One customer's events share a partition, so they are settled in the order they came."""
+    return int.from_bytes(sha256(customer_id.encode()).digest()[:4], "big") % PARTITIONS
+
+
+def stream_of(partition: int) -> str:
+    """The braces are a Redis Cluster hash tag."""
+    return f"inbox:{{{partition}}}"
