@@ -1,0 +1,79 @@
+"""Customers: whom to charge, and with which card by default."""
+
+from __future__ import annotations
+
+from worker.sandbox import payment_methods
+from worker.sandbox.errors import JsonObject, missing_object
+from worker.sandbox.events import happened
+from worker.sandbox.kind import Kind
+from worker.sandbox.params import assign, nested, refuse, text
+from worker.sandbox.store import Condition, Tx, new_id
+
+PLAIN = ("address", "description", "email", "name", "phone", "shipping", "preferred_locales")
+UNSUPPORTED = ("source", "balance", "cash_balance", "tax_id_data", "test_clock", "coupon")
+
+
+def create(tx: Tx, params: JsonObject) -> JsonObject:
+    """A new customer, with a card attached when one is named."""
+    refuse(params, UNSUPPORTED)
+    customer: JsonObject = {
+        "id": new_id("cus", 14),
+        "object": "customer",
+        **dict.fromkeys(PLAIN),
+        "balance": 0,
+        "created": tx.now,
+        "currency": None,
+        "default_source": None,
+        "delinquent": False,
+        "invoice_settings": {"default_payment_method": None},
+        "livemode": False,
+        "metadata": {},
+    }
+    tx.add(customer)
+    if token := text(params, "payment_method"):
+        method = payment_methods.usable(tx, token)
+        payment_methods.attach_to(tx, method, customer["id"])
+    _settle(tx, customer, params)
+    happened(tx, "customer.created", customer)
+    return customer
+
+
+def update(tx: Tx, customer: JsonObject, params: JsonObject) -> JsonObject:
+    """New particulars, or another default card."""
+    refuse(params, UNSUPPORTED)
+    _settle(tx, customer, params)
+    happened(tx, "customer.updated", customer)
+    return customer
+
+
+def _settle(tx: Tx, customer: JsonObject, params: JsonObject) -> None:
+    assign(customer, params, PLAIN)
+    settings = nested(params, "invoice_settings")
+    if "default_payment_method" in settings:
+        chosen = text(settings, "default_payment_method")
+        if chosen:
+            _require_attached(tx, customer["id"], chosen)
+        customer["invoice_settings"]["default_payment_method"] = chosen
+    tx.replace(customer)
+
+
+def _require_attached(tx: Tx, customer: str, chosen: str) -> None:
+    method = tx.find("payment_method", chosen)
+    if method is None or method["customer"] != customer:
+        raise missing_object("PaymentMethod", chosen, "invoice_settings[default_payment_method]")
+
+
+def _conditions(params: JsonObject) -> list[Condition]:
+    email = text(params, "email")
+    return [Condition("json_extract(body, '$.email') = ?", email)] if email else []
+
+
+KIND = Kind(
+    "customer",
+    "customers",
+    param="id",
+    create=create,
+    update=update,
+    conditions=_conditions,
+    children=("payment_methods",),
+)

@@ -1,0 +1,105 @@
+"""Parameters: which ones a call may have, as the SDK's own types say, and what they mean."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import re
+from typing import Any
+
+from worker.sandbox.errors import JsonObject, invalid, not_in_sandbox
+
+WORDS = {"true": True, "false": False}
+DIGITS_MAX = 18  # what SQLite's integers hold
+
+
+@functools.cache
+def known(kind: str, verb: str) -> tuple[frozenset[str], frozenset[str]]:
+    """The required and the allowed parameters of one call.
+
+    Imported on first use: the SDK takes half a second, and only its types are wanted here.
+    """
+    module = importlib.import_module(f"stripe.params._{kind}_{verb}_params")
+    options = importlib.import_module("stripe._request_options").RequestOptions.__annotations__
+    name = "".join(word.capitalize() for word in f"{kind}_{verb}_params".split("_"))
+    shape = getattr(module, name)
+    required = shape.__required_keys__ - options.keys()
+    return required, required | (shape.__optional_keys__ - options.keys())
+
+
+def check(kind: str, verb: str, params: JsonObject) -> None:
+    """Refuse a parameter Stripe does not know, then the absence of one it demands."""
+    required, allowed = known(kind, verb)
+    for name in params:
+        if name not in allowed:
+            raise invalid(
+                f"Received unknown parameter: {name}", param=name, code="parameter_unknown"
+            )
+    for name in sorted(required):
+        require(params, name)
+
+
+def require(params: JsonObject, name: str) -> Any:
+    """The parameter, which must be there."""
+    if name not in params:
+        raise invalid(f"Missing required param: {name}.", param=name, code="parameter_missing")
+    return params[name]
+
+
+def refuse(params: JsonObject, names: tuple[str, ...]) -> None:
+    """Refuse what would change where the money goes if it were ignored."""
+    for name in names:
+        if name in params:
+            raise not_in_sandbox(name)
+
+
+def text(params: JsonObject, name: str, *, param: str | None = None) -> str | None:
+    """The parameter as a string; None when absent or emptied."""
+    value = params.get(name)
+    if value is not None and not isinstance(value, str):
+        raise invalid("Invalid string", param=param or name)
+    return value or None
+
+
+def integer(params: JsonObject, name: str) -> int:
+    """The parameter as a whole number."""
+    value = params.get(name)
+    if not isinstance(value, str) or not re.fullmatch(rf"-?[0-9]{{1,{DIGITS_MAX}}}", value):
+        raise invalid(f"Invalid integer: {value}", param=name, code="parameter_invalid_integer")
+    return int(value)
+
+
+def boolean(params: JsonObject, name: str) -> bool:
+    """The parameter as true or false; false when absent."""
+    value = params.get(name, "false")
+    if not isinstance(value, str) or value not in WORDS:
+        raise invalid(f"Invalid boolean: {value}", param=name)
+    return WORDS[value]
+
+
+def nested(params: JsonObject, name: str) -> JsonObject:
+    """The parameter as an object; empty when absent."""
+    value = params.get(name) or {}
+    if not isinstance(value, dict):
+        raise invalid("Invalid object", param=name)
+    return value
+
+
+def merged_metadata(old: dict[str, str], params: JsonObject) -> dict[str, str]:
+    """Metadata after the call: an empty value removes one key, an empty `metadata` all of them."""
+    sent = params.get("metadata", {})
+    if sent == "":
+        return {}
+    if isinstance(sent, list):
+        sent = {str(place): value for place, value in enumerate(sent)}
+    if not isinstance(sent, dict) or not all(isinstance(value, str) for value in sent.values()):
+        raise invalid("Metadata values must be strings", param="metadata")
+    return {name: value for name, value in (old | sent).items() if value != ""}
+
+
+def assign(thing: JsonObject, params: JsonObject, names: tuple[str, ...]) -> None:
+    """Copy plain parameters onto an object; an empty string unsets."""
+    for name in names:
+        if name in params:
+            thing[name] = params[name] or None
+    thing["metadata"] = merged_metadata(thing["metadata"], params)
