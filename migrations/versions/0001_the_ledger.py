@@ -1,0 +1,148 @@
+"""The ledger, the books, and everything that is known of fixes, charges and customers."""
+
+from alembic import op
+
+from worker.storage.tables import metadata
+
+revision = "0001"
+down_revision = None
+branch_labels = None
+depends_on = None
+
+WORKER = "fixbill_worker"
+API = "fixbill_api"
+
+# Rows that are never changed nor removed; a mistake is corrected by a new row.
+APPEND_ONLY = ("transfers", "events", "claims")
+
+# What each role may do. The worker changes state, never history.
+WORKER_MAY = {
+    "SELECT, INSERT": (*APPEND_ONLY,),
+    "SELECT, INSERT, UPDATE": (
+        "customers",
+        "books",
+        "grants",
+        "fixes",
+        "charges",
+        "attempts",
+        "stripe_events",
+        "usage",
+        "quarantine",
+        "api_keys",
+    ),
+    "SELECT, INSERT, UPDATE, DELETE": ("entry_tries", "waiting_fixes", "parked_entries"),
+}
+API_MAY = {
+    "SELECT": (
+        "customers",
+        "books",
+        "grants",
+        "fixes",
+        "events",
+        "transfers",
+        "charges",
+        "charge_lines",
+        "attempts",
+        "usage",
+        "waiting_fixes",
+        "quarantine",
+        "api_keys",
+    ),
+    "INSERT": ("stripe_events", "parked_entries"),
+}
+# Rows of one customer, which the API role sees only after naming that customer.
+PER_CUSTOMER = (
+    "customers",
+    "books",
+    "grants",
+    "fixes",
+    "events",
+    "transfers",
+    "charges",
+    "charge_lines",
+    "attempts",
+    "usage",
+    "waiting_fixes",
+    "quarantine",
+)
+
+
+def upgrade() -> None:
+    metadata.create_all(op.get_bind())
+    create_roles()
+    keep_history()
+    separate_customers()
+
+
+def create_roles() -> None:
+    """Roles belong to the whole server, so another database may have made them before."""
+    # COPY refuses tables with row-level security, so the worker, who serves everyone, is exempt.
+    for role, exempt in ((WORKER, "BYPASSRLS"), (API, "NOBYPASSRLS")):
+        op.execute(
+            f"DO $$ BEGIN CREATE ROLE {role} NOLOGIN {exempt}; "
+            "EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END $$"
+        )
+    for role, may in ((WORKER, WORKER_MAY), (API, API_MAY)):
+        op.execute(f"GRANT USAGE ON SCHEMA public TO {role}")
+        for privileges, names in may.items():
+            op.execute(f"GRANT {privileges} ON {', '.join(names)} TO {role}")
+    op.execute(f"GRANT SELECT, INSERT ON charge_lines TO {WORKER}")
+    op.execute(f"GRANT UPDATE (removed_at) ON charge_lines TO {WORKER}")
+    op.execute(f"GRANT SELECT ON alembic_version TO {WORKER}, {API}")
+    # ON CONFLICT needs to read the key it arbitrates on.
+    op.execute(f"GRANT SELECT (event_id) ON stripe_events TO {API}")
+    op.execute(f"GRANT SELECT (entry_key) ON parked_entries TO {API}")
+    op.execute(f"GRANT UPDATE (last_used_at) ON api_keys TO {API}")
+
+
+def keep_history() -> None:
+    """The owner is bound too: these refuse whoever asks."""
+    op.execute(
+        """
+        CREATE FUNCTION refuse_to_rewrite_history() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN
+            RAISE EXCEPTION '% is append-only; correct a mistake by a reversing row', TG_TABLE_NAME
+                USING ERRCODE = 'insufficient_privilege';
+        END $$
+        """
+    )
+    for name in APPEND_ONLY:
+        op.execute(
+            f"CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON {name} "
+            "FOR EACH STATEMENT EXECUTE FUNCTION refuse_to_rewrite_history()"
+        )
+    op.execute(
+        """
+        CREATE FUNCTION refuse_to_change_a_frozen_charge() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN
+            IF OLD.amount <> NEW.amount OR OLD.currency <> NEW.currency
+                OR (OLD.status IN ('paid', 'void') AND NEW.status <> OLD.status)
+                OR NEW.status = 'open'
+            THEN
+                RAISE EXCEPTION 'charge % is %: nothing may change', OLD.charge_id, OLD.status
+                    USING ERRCODE = 'check_violation';
+            END IF;
+            RETURN NEW;
+        END $$
+        """
+    )
+    op.execute(
+        "CREATE TRIGGER frozen BEFORE UPDATE ON charges FOR EACH ROW WHEN (OLD.status <> 'open') "
+        "EXECUTE FUNCTION refuse_to_change_a_frozen_charge()"
+    )
+
+
+def separate_customers() -> None:
+    """Row-level security: without a named customer the API role sees nothing."""
+    for name in PER_CUSTOMER:
+        op.execute(f"ALTER TABLE {name} ENABLE ROW LEVEL SECURITY")
+        op.execute(
+            f"CREATE POLICY own_rows ON {name} FOR SELECT TO {API} "
+            "USING (customer_id = current_setting('fixbill.customer_id', true))"
+        )
+
+
+def downgrade() -> None:
+    metadata.drop_all(op.get_bind())
+    op.execute("DROP FUNCTION refuse_to_rewrite_history(), refuse_to_change_a_frozen_charge()")
+    # The roles stay: other databases of the server may use them.

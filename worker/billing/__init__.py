@@ -1,0 +1,1 @@
+"""The rules about money, pure: no connection, no client, no clock."""

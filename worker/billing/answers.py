@@ -1,0 +1,135 @@
+"""What Stripe's replies mean: one table from HTTP status and body to an answer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Any, NamedTuple
+
+from schemas.money import Money
+
+
+class AnswerKind(StrEnum):
+    """What a reply lets us do next."""
+
+    SUCCEEDED = "succeeded"  #: the money is ours
+    READY = "ready"  #: the intent exists and can be confirmed
+    UNKNOWN = "unknown"  #: it may have happened: ask, never try blind
+    LATER = "later"  #: nothing happened; try again after a pause, at no cost
+    DECLINED = "declined"  #: the bank said no to this attempt
+    NEEDS_CUSTOMER = "needs_customer"  #: the customer must authenticate
+    CANCELED = "canceled"  #: the intent is dead
+    OUR_BUG = "our_bug"  #: the request was wrong; trying again would be wrong again
+
+
+class Answer(NamedTuple):
+    """One reply, whatever form it came in."""
+
+    kind: AnswerKind
+    payment_intent: str | None = None
+    money: Money | None = None
+    stripe_customer: str | None = None
+    charge_id: str | None = None  # ours, from the metadata
+    code: str | None = None
+    message: str | None = None
+
+
+# docs.stripe.com/payments/paymentintents/lifecycle
+BY_INTENT_STATUS = {
+    "succeeded": AnswerKind.SUCCEEDED,
+    "processing": AnswerKind.UNKNOWN,
+    "requires_payment_method": AnswerKind.READY,
+    "requires_confirmation": AnswerKind.READY,
+    "requires_action": AnswerKind.NEEDS_CUSTOMER,
+    "canceled": AnswerKind.CANCELED,
+    "requires_capture": AnswerKind.OUR_BUG,
+}
+
+# Codes after which no bank wants to see this card again (docs.stripe.com/declines/codes).
+HARD_DECLINES = {
+    "expired_card",
+    "fraudulent",
+    "invalid_account",
+    "lost_card",
+    "merchant_blacklist",
+    "new_account_information_available",
+    "pickup_card",
+    "restricted_card",
+    "revocation_of_all_authorizations",
+    "revocation_of_authorization",
+    "security_violation",
+    "stolen_card",
+    "stop_payment_order",
+}
+DO_NOT_TRY_AGAIN = "do_not_try_again"  # the advice code that says the same
+
+
+def classify(status: int | None, body: object) -> Answer:
+    """The answer in a reply; without a status none came. What the table lacks is unknown."""
+    if status is None or not isinstance(body, Mapping):
+        return Answer(AnswerKind.UNKNOWN, message="no readable reply")
+    if status == 200:
+        return of_intent(body)
+    error = body.get("error")
+    if not isinstance(error, Mapping):
+        return Answer(AnswerKind.UNKNOWN, message=f"HTTP {status} without an error object")
+    code = text(error.get("decline_code")) or text(error.get("code")) or text(error.get("type"))
+    return Answer(
+        kind_of_error(status, error),
+        payment_intent=text(intent_in(error).get("id")),
+        code=code,
+        message=text(error.get("message")),
+    )
+
+
+def of_intent(body: Mapping[str, Any]) -> Answer:
+    """A payment intent as Stripe shows it."""
+    if body.get("object") != "payment_intent":
+        return Answer(AnswerKind.UNKNOWN, message="the reply is no payment intent")
+    error = body.get("last_payment_error")
+    code = None
+    if isinstance(error, Mapping):
+        code = text(error.get("decline_code")) or text(error.get("code"))
+    return Answer(
+        BY_INTENT_STATUS.get(str(body.get("status")), AnswerKind.UNKNOWN),
+        payment_intent=text(body.get("id")),
+        money=money_in(body),
+        stripe_customer=text(body.get("customer")),
+        charge_id=text((body.get("metadata") or {}).get("charge_id")),
+        code=code,
+    )
+
+
+def kind_of_error(status: int, error: Mapping[str, Any]) -> AnswerKind:
+    if status == 402:
+        needs_customer = "authentication_required" in (error.get("code"), error.get("decline_code"))
+        return AnswerKind.NEEDS_CUSTOMER if needs_customer else AnswerKind.DECLINED
+    if status == 429:
+        return AnswerKind.LATER
+    if status == 409 or status >= 500:
+        return AnswerKind.UNKNOWN
+    if error.get("code") == "payment_intent_unexpected_state":
+        return AnswerKind.UNKNOWN  # someone else moved it: asking for the intent will tell
+    return AnswerKind.OUR_BUG if 400 <= status < 500 else AnswerKind.UNKNOWN
+
+
+def is_hard(answer: Answer, advice: str | None = None) -> bool:
+    """A decline after which trying again is forbidden or useless."""
+    return answer.code in HARD_DECLINES or advice == DO_NOT_TRY_AGAIN
+
+
+def intent_in(error: Mapping[str, Any]) -> Mapping[str, Any]:
+    intent = error.get("payment_intent")
+    return intent if isinstance(intent, Mapping) else {}
+
+
+def money_in(body: Mapping[str, Any]) -> Money | None:
+    amount, currency = body.get("amount"), body.get("currency")
+    try:
+        return Money(amount, currency)  # type: ignore[arg-type]
+    except (TypeError, ValueError, AttributeError):
+        return None
+
+
+def text(value: object) -> str | None:
+    return value if isinstance(value, str) else None

@@ -1,0 +1,110 @@
+"""A journal: everything a decision wants written, as rows of the tables it goes to."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Hashable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Generic, NamedTuple, TypeVar
+
+from schemas.events import Event
+from schemas.inbox import Entry
+from worker.billing.book import Book
+from worker.billing.charges import Charge, Line
+from worker.billing.fix import Arrival, Fix, FixOutcome
+from worker.billing.grants import Grant
+from worker.billing.known import Known
+from worker.billing.ledger import Transfer
+
+Row = TypeVar("Row")
+
+
+class Rows(Generic[Row]):
+    """Rows of one table, kept apart by whether the table has them yet."""
+
+    def __init__(self) -> None:
+        self.new: dict[Hashable, Row] = {}
+        self.changed: dict[Hashable, Row] = {}
+
+    def add(self, key: Hashable, row: Row) -> None:
+        self.new[key] = row
+
+    def change(self, key: Hashable, row: Row) -> None:
+        if key not in self.new:
+            self.changed[key] = row
+
+
+class Recorded(NamedTuple):
+    """An event we have taken in, and what it did."""
+
+    customer_id: str
+    source: str
+    event_id: str
+    type: str
+    fix_id: str
+    body_hash: bytes
+    verdict: str
+    door: str
+    traceparent: str | None
+    happened_at: datetime
+    accepted_at: datetime
+    recorded_at: datetime
+
+
+class Quarantined(NamedTuple):
+    """Something that cannot be settled, kept with the bytes it came as."""
+
+    entry: Entry
+    event: Event | None  # as far as it could be read
+    reason: str
+    detail: str
+
+
+class Claim(NamedTuple):
+    """A derived fix id belongs to the first customer it was billed to."""
+
+    fix_id: str
+    customer_id: str
+
+
+class Counted(NamedTuple):
+    """Where a fix stands in the usage answers."""
+
+    cycle_start: datetime
+    outcome: FixOutcome
+    amount: int  # minor units charged
+
+
+class Move(NamedTuple):
+    """A fix that changed its place in the usage answers."""
+
+    fix: Fix
+    before: Counted | None
+    after: Counted
+
+
+@dataclass(slots=True)
+class Journal:
+    """Written by `post` in one transaction; nothing in it is in the database yet."""
+
+    books: dict[str, Book]
+    known: Known
+    now: datetime
+    touched: set[str] = field(default_factory=set)  # customers whose book row changes
+    events: list[Recorded] = field(default_factory=list)
+    transfers: list[Transfer] = field(default_factory=list)
+    fixes: Rows[Fix] = field(default_factory=Rows)
+    grants: Rows[Grant] = field(default_factory=Rows)
+    charges: Rows[Charge] = field(default_factory=Rows)
+    lines: Rows[Line] = field(default_factory=Rows)
+    claims: list[Claim] = field(default_factory=list)
+    moves: list[Move] = field(default_factory=list)
+    waiting: list[Arrival] = field(default_factory=list)
+    quarantined: list[Quarantined] = field(default_factory=list)
+    tally: Counter[str] = field(default_factory=Counter)  # events by what became of them
+    released: Counter[str] = field(default_factory=Counter)  # held fixes by what paid
+
+    def time_of(self, book: Book | None) -> datetime:
+        """This customer's business time."""
+        return self.now if book is None else self.now + book.clock_offset

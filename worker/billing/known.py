@@ -1,0 +1,18 @@
+"""What the books hold already about the events of a batch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from worker.billing.fix import Fix
+from worker.billing.grants import Grant
+
+
+@dataclass(slots=True)
+class Known:
+    """Loaded once per batch; the journal keeps it current as the batch is decided."""
+
+    fixes: dict[tuple[str, str], Fix] = field(default_factory=dict)  # by customer and fix id
+    events: dict[tuple[str, str, str], bytes] = field(default_factory=dict)  # → body hash
+    claims: dict[str, str] = field(default_factory=dict)  # derived fix id → customer
+    grants: dict[tuple[str, str], Grant] = field(default_factory=dict)  # of the known fixes

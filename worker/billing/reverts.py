@@ -1,0 +1,112 @@
+"""Taking a fix back: what it costs to undo depends on what paid for it."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from schemas.money import Money
+from worker.billing.book import Book
+from worker.billing.charges import Charge, Line
+from worker.billing.cycles import month_of
+from worker.billing.entries import counted, file_fix, new_fix
+from worker.billing.fix import Arrival, Fix, FixOutcome
+from worker.billing.giving import give, put_in_order
+from worker.billing.grants import Grant
+from worker.billing.journal import Journal, Move
+from worker.billing.outcome import Reverted
+
+# How long a credit is good for that goes back to a grant which has expired meanwhile.
+REOPENED_FOR = timedelta(days=30)
+
+
+def bury(journal: Journal, book: Book, arrival: Arrival) -> None:
+    """A tombstone: when the fix is reported later, it is known and costs nothing."""
+    fix = new_fix(journal, book, arrival)
+    fix.outcome, fix.settled_at = FixOutcome.REVERTED, journal.time_of(book)
+    file_fix(journal, fix)
+    journal.moves.append(Move(fix, None, counted(fix)))
+
+
+def take_back(journal: Journal, book: Book, arrival: Arrival, outcome: Reverted) -> None:
+    """Undo what paid for the fix, by a transfer of its own."""
+    fix, at, now = outcome.fix, arrival.event.time, journal.time_of(book)
+    before = counted(fix)
+    if outcome.how == "dropped":
+        unhold(book, fix)
+    elif outcome.how == "given_back":
+        give_back(journal, book, fix, at, now)
+    elif outcome.how == "uncharged":
+        uncharge(journal, book, fix, at, now)
+    else:
+        give(journal, book, "revert", f"revert:{fix.fix_id}", 1, None, now)
+    fix.outcome, fix.held_why, fix.settled_at = FixOutcome.REVERTED, None, now
+    journal.fixes.change((fix.customer_id, fix.fix_id), fix)
+    journal.touched.add(book.customer_id)
+    journal.moves.append(Move(fix, before, counted(fix)))
+
+
+def unhold(book: Book, fix: Fix) -> None:
+    book.held -= 1
+    book.backlog = [each for each in book.backlog if each.fix_id != fix.fix_id]
+
+
+def give_back(journal: Journal, book: Book, fix: Fix, at: datetime, now: datetime) -> None:
+    """The credit returns to the grant it came from, which is opened again if it has expired."""
+    grant = grant_of(journal, book, fix)
+    grant.remaining += 1
+    if grant.expires_at is not None and grant.expires_at <= now:
+        grant.expires_at = now + REOPENED_FOR
+    put_in_order(book, grant)
+    journal.grants.change((grant.customer_id, grant.grant_id), grant)
+    journal.transfers.append(
+        book.move(
+            "give_back",
+            1,
+            fix.fix_id,
+            happened_at=at,
+            recorded_at=now,
+            fix_id=fix.fix_id,
+            grant_id=grant.grant_id,
+        )
+    )
+
+
+def grant_of(journal: Journal, book: Book, fix: Fix) -> Grant:
+    """The grant that paid: among those with credits left, else as loaded with the known fixes."""
+    for grant in book.grants:
+        if grant.grant_id == fix.grant_id:
+            return grant
+    return journal.known.grants[fix.customer_id, fix.grant_id or ""]
+
+
+def uncharge(journal: Journal, book: Book, fix: Fix, at: datetime, now: datetime) -> None:
+    """The charge still takes lines, so this one comes off it."""
+    owed, price = book.open_charge, fix.owed
+    assert owed is not None  # noqa: S101 - decide_revert looked
+    assert price is not None  # noqa: S101 - the fix is charged
+    owed.amount -= price.amount
+    journal.charges.change(owed.charge_id, owed)
+    cycle_start = month_of(fix.settled_at or now).start
+    if book.spent_cycle == cycle_start:
+        book.spent -= price.amount
+    remove_line(journal, fix, owed, price, now)
+    journal.transfers.append(
+        book.move(
+            "uncharge",
+            price.amount,
+            fix.fix_id,
+            happened_at=at,
+            recorded_at=now,
+            fix_id=fix.fix_id,
+            charge_id=owed.charge_id,
+        )
+    )
+
+
+def remove_line(journal: Journal, fix: Fix, owed: Charge, price: Money, now: datetime) -> None:
+    key = (owed.charge_id, fix.fix_id)
+    line = journal.lines.new.get(key) or Line(
+        fix.customer_id, owed.charge_id, fix.fix_id, price.amount, fix.settled_at or now
+    )
+    line.removed_at = now
+    journal.lines.change(key, line)

@@ -1,0 +1,141 @@
+"""The life of a customer's account: created, granted credits, given a card, moved between plans."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from re import fullmatch
+
+from sqlalchemy import Connection, Engine
+
+from schemas.events import ID_PATTERN, ID_RULE
+from schemas.plans import load_plans
+from worker.billing.batch import settle_backlog
+from worker.billing.book import Book
+from worker.billing.giving import give
+from worker.billing.journal import Journal
+from worker.billing.known import Known
+from worker.billing.plan_changes import BILLING_ADDED, add_billing, change_plan, sign_up
+from worker.clock import Clock
+from worker.storage.books import open_books
+from worker.storage.customers import (
+    Customer,
+    add_customer,
+    find_customer,
+    open_first_book,
+    set_payment_method,
+    set_stripe_customer,
+)
+from worker.storage.grants import has_grant
+from worker.storage.post import post
+from worker.stripe_gateway import StripeGateway
+
+DEFAULT_CURRENCY = "usd"
+
+
+class CustomerProblem(ValueError):
+    """Something about a customer that the caller can put right."""
+
+
+def create_customer(
+    customer_id: str,
+    plan: str,
+    engine: Engine,
+    clock: Clock,
+    *,
+    name: str | None = None,
+    email: str | None = None,
+    livemode: bool = False,
+) -> None:
+    """A new customer, with the credits its plan gives at sign-up; raises CustomerProblem."""
+    if not fullmatch(ID_PATTERN, customer_id):
+        raise CustomerProblem(f"a customer id is {ID_RULE}")
+    version = load_plans().in_force(plan, clock.now().date())
+    currency = version.price.currency if version.price else DEFAULT_CURRENCY
+    with engine.begin() as tx:
+        customer = Customer(customer_id, name, email, None, None, livemode, clock.now())
+        if not add_customer(tx, customer):
+            raise CustomerProblem(f"there is a customer {customer_id} already")
+        open_first_book(tx, customer_id, plan, version.effective, currency)
+        journal, book = open_book(tx, customer_id, clock)
+        sign_up(journal, book, version)
+        post(tx, journal)
+
+
+def grant_credits(
+    customer_id: str,
+    credits: int,
+    key: str,
+    expires_at: datetime | None,
+    engine: Engine,
+    clock: Clock,
+) -> bool:
+    """Credits from the operator; False if a grant with this key was given before."""
+    with engine.begin() as tx:
+        journal, book = open_book(tx, customer_id, clock)
+        if has_grant(tx, customer_id, key):
+            return False
+        give(journal, book, "operator", key, credits, expires_at, journal.time_of(book))
+        settle_backlog(journal, book)
+        post(tx, journal)
+        return True
+
+
+def set_plan(customer_id: str, plan: str, engine: Engine, clock: Clock) -> None:
+    """From now on fixes settle under this plan."""
+    with engine.begin() as tx:
+        journal, book = open_book(tx, customer_id, clock)
+        change_plan(journal, book, load_plans(), plan)
+        settle_backlog(journal, book)
+        post(tx, journal)
+
+
+def accept_held(customer_id: str, engine: Engine, clock: Clock) -> int:
+    """Every fix held so far may become money; how many still wait afterwards."""
+    with engine.begin() as tx:
+        journal, book = open_book(tx, customer_id, clock)
+        book.accepted_held_until = journal.time_of(book)
+        journal.touched.add(customer_id)
+        settle_backlog(journal, book)
+        post(tx, journal)
+        return book.held
+
+
+def add_payment_method(
+    customer_id: str, payment_method: str, engine: Engine, stripe: StripeGateway, clock: Clock
+) -> str:
+    """Attach at Stripe, then book it; safe to repeat. Raises CustomerProblem, StripeRefused."""
+    with engine.begin() as tx:
+        customer = find_customer(tx, customer_id)
+    if customer is None:
+        raise unknown(customer_id)
+    stripe_customer = customer.stripe_customer
+    if stripe_customer is None:
+        stripe_customer = stripe.create_customer(customer_id, customer.name, customer.email)
+        with engine.begin() as tx:
+            set_stripe_customer(tx, customer_id, stripe_customer)
+    attached = stripe.add_payment_method(stripe_customer, payment_method)
+    book_payment_method(customer_id, attached, engine, clock)
+    return attached
+
+
+def book_payment_method(
+    customer_id: str, payment_method: str, engine: Engine, clock: Clock
+) -> None:
+    with engine.begin() as tx:
+        journal, book = open_book(tx, customer_id, clock)
+        set_payment_method(tx, customer_id, payment_method)
+        add_billing(journal, book, load_plans(), has_grant(tx, customer_id, BILLING_ADDED))
+        settle_backlog(journal, book)
+        post(tx, journal)
+
+
+def open_book(tx: Connection, customer_id: str, clock: Clock) -> tuple[Journal, Book]:
+    """The customer's row first, then anything else; raises CustomerProblem."""
+    books = open_books(tx, [customer_id])
+    if customer_id not in books:
+        raise unknown(customer_id)
+    return Journal(books, Known(), clock.now()), books[customer_id]
+
+
+def unknown(customer_id: str) -> CustomerProblem:
+    return CustomerProblem(f"there is no customer {customer_id}; `fixbill customers add` makes one")

@@ -1,0 +1,40 @@
+"""What a process of ours opens when it starts, from its settings."""
+
+from __future__ import annotations
+
+from sqlalchemy import Engine
+
+from worker import inbox
+from worker.clock import Clock
+from worker.due import Tools
+from worker.settings import settings
+from worker.storage.engine import WORKER, connect
+from worker.stripe_gateway import StripeGateway
+
+
+class Unsafe(RuntimeError):
+    """The settings would break a promise; the message says which one to change."""
+
+
+def open_tools(pool_size: int = 8) -> Tools:
+    """Connections are made when they are first used."""
+    env = settings()
+    return Tools(
+        engine=open_engine(pool_size),
+        redis=inbox.connect(env.inbox_url()),
+        stripe=StripeGateway(env.need("stripe_api_key"), env.stripe_api_base),
+        clock=Clock(),
+    )
+
+
+def open_engine(pool_size: int = 8) -> Engine:
+    return connect(settings().need("database_url"), WORKER, pool_size)
+
+
+def refuse_unsafe() -> None:
+    """Unsigned entries are taken only where the operator says that the store is closed."""
+    if not settings().trust_redis:
+        raise Unsafe(
+            "entries of the inbox are not signed: let only your own processes reach the inbox "
+            "store (Redis ACL), then set TRUST_REDIS=1"
+        )

@@ -1,0 +1,75 @@
+"""Everything that is read from the environment, and nowhere else."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+from pydantic import AliasChoices, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class MissingSetting(RuntimeError):
+    """A setting that is needed is not set."""
+
+
+class Settings(BaseSettings):
+    """Names are those of the environment in lower case; secrets never print themselves."""
+
+    model_config = SettingsConfigDict(env_ignore_empty=True, extra="ignore")
+
+    # Postgres. The worker's URL serves for the rest unless they have logins of their own.
+    database_url: SecretStr | None = None
+    api_database_url: SecretStr | None = None
+    owner_database_url: SecretStr | None = None
+
+    # Redis or Valkey. One serves for all on a laptop; separate stores in production.
+    redis_url: SecretStr | None = None
+    inbox_redis_url: SecretStr | None = None
+    celery_broker_url: SecretStr | None = None
+    trust_redis: bool = False  # take entries from anyone who can reach the inbox store
+
+    stripe_api_key: SecretStr | None = None
+    stripe_api_base: str | None = None  # of the sandbox; empty is Stripe itself
+    stripe_webhook_secret: SecretStr | None = None  # several, for rotation: separated by commas
+
+    settlers: int = Field(default=1, ge=1, le=16)
+    plans_file: Path | None = None
+    metrics_host: str = "127.0.0.1"
+    metrics_port: int | None = None
+    log_level: str = "INFO"
+
+    # For `fixbill publish`.
+    fixbill_api_url: str | None = None
+    fixbill_api_key: SecretStr | None = None
+    fixbill_customer: str | None = None
+    fixbill_spool: Path | None = None
+    github_event_path: Path | None = None
+    ci: bool = Field(default=False, validation_alias=AliasChoices("ci"))
+
+    def need(self, name: str) -> str:
+        """The value of a setting that has to be there; raises MissingSetting."""
+        value = getattr(self, name)
+        if value is None:
+            raise MissingSetting(f"set {name.upper()}; `fixbill up` prints a file that does")
+        return value.get_secret_value() if isinstance(value, SecretStr) else str(value)
+
+    def inbox_url(self) -> str:
+        return self.need("inbox_redis_url" if self.inbox_redis_url else "redis_url")
+
+    def broker_url(self) -> str:
+        return self.need("celery_broker_url" if self.celery_broker_url else "redis_url")
+
+    def webhook_secrets(self) -> list[str]:
+        return [part for part in self.need("stripe_webhook_secret").split(",") if part]
+
+
+@cache
+def settings() -> Settings:
+    """The process's settings; raises MissingSetting naming what is malformed."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        name = str(first["loc"][0]).upper()
+        raise MissingSetting(f"{name}: {first['msg']}") from None

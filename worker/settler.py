@@ -1,0 +1,177 @@
+"""A settler: one process's hold on partitions of the inbox, for a turn at a time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from redis import Redis
+from redis.exceptions import RedisError
+from sqlalchemy import Connection, Engine, delete, text
+from sqlalchemy.dialects.postgresql import insert
+from structlog import get_logger
+
+from schemas.inbox import PARTITIONS, Entry
+from worker import telemetry
+from worker.clock import Clock
+from worker.inbox import Inbox
+from worker.settle import quarantine, settle
+from worker.storage.engine import blames_the_data
+from worker.storage.tables import entry_tries
+
+log = get_logger()
+
+BATCH = 1000
+TURN_SECONDS = 15
+# An entry that was alone in hand at so many deaths of a process is not tried again.
+DEATHS_MAX = 3
+# A holder that was frozen loses its session, and with it its locks, after this much silence.
+SILENCE_MAX = "30s"
+LOCK = 0x46495842  # the class of our advisory locks; the partition is the second number
+
+
+@dataclass(slots=True)
+class Settler:
+    """Lives as long as its process; every turn holds the partitions anew."""
+
+    engine: Engine
+    redis: Redis
+    clock: Clock
+    survivors_settled: bool = False
+
+    def turn(self, partitions: Sequence[int], stopping: Callable[[], bool]) -> bool:
+        """Hold the partitions for a turn and settle; False if others hold all of them."""
+        with held_partitions(self.engine, partitions) as (connection, held):
+            if not held:
+                return False
+            inbox = Inbox(self.redis, held)
+            try:
+                if not self.survivors_settled:
+                    self.settle_survivors(inbox, connection)
+                    self.survivors_settled = True
+                self.settle_until(inbox, connection, stopping)
+            except Exception as error:
+                # Nothing was acknowledged: the next turn finds the batch pending.
+                log.warning("settling_interrupted", error=type(error).__name__, exc_info=True)
+                connection.invalidate()
+                time.sleep(1)
+        return True
+
+    def settle_until(
+        self, inbox: Inbox, connection: Connection, stopping: Callable[[], bool]
+    ) -> None:
+        """Read, settle, acknowledge; whatever was delivered before comes first."""
+        end = time.monotonic() + TURN_SECONDS
+        delivered_before = True
+        while time.monotonic() < end and not stopping():
+            try:
+                entries = inbox.pending(BATCH) if delivered_before else inbox.fresh(BATCH)
+            except RedisError:
+                # The reply may have been lost on its way: those entries are pending now.
+                log.warning("inbox_unreadable", exc_info=True)
+                delivered_before = True
+                time.sleep(0.2)
+                continue
+            if entries:
+                self.settle_divided(entries, connection)
+                inbox.acknowledge(entries)
+            else:
+                delivered_before = False
+                stay_alive(connection)
+
+    def settle_divided(self, entries: Sequence[Entry], connection: Connection) -> None:
+        """Settle; where the data is to blame, halve until one entry stands alone."""
+        started = time.perf_counter()
+        now = self.clock.now()
+        try:
+            journal = settle(entries, connection, now)
+        except Exception as error:
+            if not blames_the_data(error):
+                raise
+            if len(entries) > 1:
+                middle = len(entries) // 2
+                self.settle_divided(entries[:middle], connection)
+                self.settle_divided(entries[middle:], connection)
+                return
+            log.error("entry_cannot_be_settled", entry=entries[0].key, exc_info=True)
+            journal = quarantine(entries[0], connection, now, "unsettleable", reason_of(error))
+        telemetry.settled(journal, entries, time.perf_counter() - started, self.clock.wall())
+
+    def settle_survivors(self, inbox: Inbox, connection: Connection) -> None:
+        """What was in hand when a process died is tried alone: it may have been the cause.
+
+        Only a death is counted: the try is committed before it, and taken back after it.
+        """
+        while entries := inbox.pending(BATCH):
+            for entry in entries:
+                if count_try(connection, entry) > DEATHS_MAX:
+                    journal = quarantine(
+                        entry,
+                        connection,
+                        self.clock.now(),
+                        "kills_the_worker",
+                        f"the worker died {DEATHS_MAX} times with this entry in hand",
+                    )
+                    telemetry.settled(journal, [entry], 0, self.clock.wall())
+                else:
+                    self.settle_divided([entry], connection)
+                forget_tries(connection, entry)
+                inbox.acknowledge([entry])
+
+
+def partitions_of(settler: int, settlers: int) -> range:
+    return range(settler % settlers, PARTITIONS, settlers)
+
+
+@contextmanager
+def held_partitions(
+    engine: Engine, partitions: Sequence[int]
+) -> Iterator[tuple[Connection, list[int]]]:
+    """Lock what nobody else holds, on the very connection that commits the batches."""
+    with engine.connect() as connection:
+        with connection.begin():
+            connection.execute(text(f"SET idle_session_timeout = '{SILENCE_MAX}'"))
+            held = [number for number in partitions if lock(connection, number)]
+        try:
+            yield connection, held
+        finally:
+            if not connection.invalidated:
+                with connection.begin():
+                    connection.execute(text("SELECT pg_advisory_unlock_all()"))
+                    connection.execute(text("RESET idle_session_timeout"))
+
+
+def lock(connection: Connection, partition: int) -> bool:
+    statement = text("SELECT pg_try_advisory_lock(:class, :partition)")
+    return bool(connection.scalar(statement, {"class": LOCK, "partition": partition}))
+
+
+def stay_alive(connection: Connection) -> None:
+    """A word to Postgres, which would end a silent session."""
+    with connection.begin():
+        connection.execute(text("SELECT 1"))
+
+
+def count_try(connection: Connection, entry: Entry) -> int:
+    """Note that this entry is about to be tried alone; how often that has been noted now."""
+    statement = insert(entry_tries).values(entry_key=entry.key, tries=1)
+    with connection.begin():
+        tries: int = connection.execute(
+            statement.on_conflict_do_update(
+                index_elements=["entry_key"], set_={"tries": entry_tries.c.tries + 1}
+            ).returning(entry_tries.c.tries)
+        ).scalar_one()
+    return tries
+
+
+def forget_tries(connection: Connection, entry: Entry) -> None:
+    with connection.begin():
+        connection.execute(delete(entry_tries).where(entry_tries.c.entry_key == entry.key))
+
+
+def reason_of(error: Exception) -> str:
+    """The kind of error alone: its text may quote the data."""
+    cause = getattr(error, "orig", None) or error
+    return f"{type(cause).__name__} while settling; the log has the rest"

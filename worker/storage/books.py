@@ -1,0 +1,91 @@
+"""Opening books: lock the customers, read what the rules need to know."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from sqlalchemy import Connection
+
+from schemas.events import DERIVED_PREFIX, Event
+from schemas.ids import new_id
+from schemas.plans import load_plans
+from worker.billing.book import Book
+from worker.billing.charges import Charge, ChargeStatus
+from worker.billing.fix import Fix, FixOutcome
+from worker.billing.grants import Grant, order_of_use
+from worker.billing.known import Known
+from worker.storage import bulk, tables
+
+# How much of a backlog of held fixes one batch takes on; the sweep comes back for the rest.
+BACKLOG_READ_MAX = 500
+
+CUSTOMER = ("customer_id",)
+FIX = ("customer_id", "fix_id")
+EVENT = ("customer_id", "source", "event_id")
+GRANT = ("customer_id", "grant_id")
+
+
+def open_books(tx: Connection, customer_ids: Iterable[str]) -> dict[str, Book]:
+    """Lock these customers, in id order, and read their books; unknown ones are left out."""
+    wanted = {(customer_id,) for customer_id in customer_ids}
+    in_order = "ORDER BY books.customer_id FOR UPDATE OF books"  # one order everywhere: no deadlock
+    books = {
+        row["customer_id"]: book_from(row)
+        for row in bulk.find(tx, tables.books, CUSTOMER, wanted, in_order)
+    }
+    locked = [(customer_id,) for customer_id in books]
+    for row in bulk.find(tx, tables.grants, CUSTOMER, locked, "WHERE grants.remaining > 0"):
+        books[row["customer_id"]].grants.append(Grant(**row))
+    for row in bulk.find(tx, tables.charges, CUSTOMER, locked, "WHERE charges.status = 'open'"):
+        books[row["customer_id"]].open_charge = charge_from(row)
+    for book in books.values():
+        book.grants.sort(key=order_of_use)
+        if book.backlog_may_settle():
+            book.backlog = oldest_held(tx, book.customer_id)
+    return books
+
+
+def oldest_held(tx: Connection, customer_id: str) -> list[Fix]:
+    oldest = f"WHERE outcome = 'held' ORDER BY deployed_at, fix_id LIMIT {BACKLOG_READ_MAX}"
+    rows = bulk.find(tx, tables.fixes, CUSTOMER, [(customer_id,)], oldest)
+    return [fix_from(row) for row in rows]
+
+
+def known_fixes(tx: Connection, events: Iterable[Event]) -> Known:
+    """What is recorded already about these events and their fixes."""
+    events = list(events)
+    event_keys = {(event.customer_id, event.source, event.id) for event in events}
+    fix_keys = {(event.customer_id, event.fix_id) for event in events}
+    derived = {(fix_id,) for _, fix_id in fix_keys if fix_id.startswith(DERIVED_PREFIX)}
+    fixes = [fix_from(row) for row in bulk.find(tx, tables.fixes, FIX, fix_keys)]
+    grant_keys = {(fix.customer_id, fix.grant_id) for fix in fixes if fix.grant_id is not None}
+    return Known(
+        fixes={(fix.customer_id, fix.fix_id): fix for fix in fixes},
+        events={
+            (row["customer_id"], row["source"], row["event_id"]): row["body_hash"]
+            for table in (tables.events, tables.waiting_fixes)
+            for row in bulk.find(tx, table, EVENT, event_keys)
+        },
+        claims={
+            row["fix_id"]: row["customer_id"]
+            for row in bulk.find(tx, tables.claims, ("fix_id",), derived)
+        },
+        grants={
+            (row["customer_id"], row["grant_id"]): Grant(**row)
+            for row in bulk.find(tx, tables.grants, GRANT, grant_keys)
+        },
+    )
+
+
+def book_from(row: dict[str, Any]) -> Book:
+    version = load_plans().pinned(row["plan"], row["plan_version"])
+    return Book(**row, price=version.price, open_charge=None, fresh_charge_id=new_id("ch"))
+
+
+def charge_from(row: dict[str, Any]) -> Charge:
+    return Charge(**row | {"status": ChargeStatus(row["status"])})
+
+
+def fix_from(row: dict[str, Any]) -> Fix:
+    return Fix(**row | {"outcome": FixOutcome(row["outcome"])})

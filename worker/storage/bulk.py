@@ -1,0 +1,151 @@
+"""Many rows in one statement: the only file that talks to psycopg itself.
+
+Four verbs, built from the tables. Core's own bulk forms cost 15 to 20 per cent of the settle rate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from functools import cache
+from operator import attrgetter
+from typing import Any
+
+from psycopg import Connection as Driver
+from psycopg import sql
+from sqlalchemy import Column, Connection, Table
+from sqlalchemy.dialects import postgresql
+
+Row = Sequence[Any]
+
+DIALECT = postgresql.dialect()  # type: ignore[no-untyped-call]
+
+
+def append(tx: Connection, table: Table, rows: Collection[object]) -> None:
+    """COPY new rows from objects that have an attribute for every column."""
+    if not rows:
+        return
+    statement, types = copy_into(table)
+    values = attrgetter(*(column.name for column in table.columns))
+    with driver(tx).cursor() as cursor, cursor.copy(statement) as copy:
+        copy.set_types(types)
+        for row in rows:
+            copy.write_row(values(row))
+
+
+def find(
+    tx: Connection, table: Table, by: tuple[str, ...], keys: Iterable[Row], end: str = ""
+) -> list[dict[str, Any]]:
+    """The rows with these keys, as dicts. `end` is a trusted tail such as ORDER BY."""
+    keys = sorted(keys, key=tuple)
+    if not keys:
+        return []
+    with driver(tx).cursor(binary=True) as cursor:
+        cursor.execute(select_from(table, by, end), transposed(keys))
+        names = [column.name for column in cursor.description or ()]
+        return [dict(zip(names, row, strict=True)) for row in cursor]
+
+
+def replace(
+    tx: Connection, table: Table, columns: tuple[str, ...], rows: Collection[object]
+) -> None:
+    """Set these columns from objects that have them, and the primary key, as attributes."""
+    if rows:
+        keys = (column.name for column in table.primary_key)
+        execute(tx, update(table, columns), list(map(attrgetter(*keys, *columns), rows)))
+
+
+def add(tx: Connection, table: Table, rows: Sequence[Row]) -> None:
+    """Insert rows, or add their numbers to the row that has the same primary key."""
+    if rows:
+        execute(tx, upsert(table), rows)
+
+
+def driver(tx: Connection) -> Driver[Any]:
+    """The psycopg connection inside this transaction."""
+    connection = tx.connection.driver_connection
+    assert isinstance(connection, Driver)  # noqa: S101 - the engine was built on psycopg
+    return connection
+
+
+def execute(tx: Connection, statement: sql.Composed, rows: Sequence[Row]) -> None:
+    with driver(tx).cursor() as cursor:
+        cursor.execute(statement, transposed(rows))
+
+
+def transposed(rows: Sequence[Row]) -> list[list[Any]]:
+    """One array a column, as unnest() takes them."""
+    return [list(values) for values in zip(*rows, strict=True)]
+
+
+@cache
+def copy_into(table: Table) -> tuple[sql.Composed, list[str]]:
+    statement = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT BINARY)").format(
+        sql.Identifier(table.name), names(table.columns)
+    )
+    return statement, [type_of(column) for column in table.columns]
+
+
+@cache
+def select_from(table: Table, by: tuple[str, ...], end: str) -> sql.Composed:
+    return sql.SQL("SELECT {} FROM {} JOIN {} ON {} {}").format(
+        names(table.columns, table.name),
+        sql.Identifier(table.name),
+        unnested(table, by),
+        sql.SQL(" AND ").join(
+            sql.SQL("{} = {}").format(sql.Identifier(table.name, key), sql.Identifier("new", key))
+            for key in by
+        ),
+        sql.SQL(end),
+    )
+
+
+@cache
+def update(table: Table, columns: tuple[str, ...]) -> sql.Composed:
+    keys = tuple(column.name for column in table.primary_key)
+    return sql.SQL("UPDATE {} SET {} FROM {} WHERE {}").format(
+        sql.Identifier(table.name),
+        sql.SQL(", ").join(
+            sql.SQL("{} = {}").format(sql.Identifier(name), sql.Identifier("new", name))
+            for name in columns
+        ),
+        unnested(table, keys + columns),
+        sql.SQL(" AND ").join(
+            sql.SQL("{} = {}").format(sql.Identifier(table.name, key), sql.Identifier("new", key))
+            for key in keys
+        ),
+    )
+
+
+@cache
+def upsert(table: Table) -> sql.Composed:
+    keys = [column.name for column in table.primary_key]
+    counts = [column.name for column in table.columns if column.name not in keys]
+    return sql.SQL("INSERT INTO {} ({}) SELECT * FROM {} ON CONFLICT ({}) DO UPDATE SET {}").format(
+        sql.Identifier(table.name),
+        names(table.columns),
+        unnested(table, tuple(column.name for column in table.columns)),
+        sql.SQL(", ").join(map(sql.Identifier, keys)),
+        sql.SQL(", ").join(
+            sql.SQL("{0} = {1}.{0} + excluded.{0}").format(
+                sql.Identifier(name), sql.Identifier(table.name)
+            )
+            for name in counts
+        ),
+    )
+
+
+def unnested(table: Table, columns: tuple[str, ...]) -> sql.Composed:
+    """Arrays as a table called `new`."""
+    return sql.SQL("unnest({}) AS new({})").format(
+        sql.SQL(", ").join(sql.SQL(f"%s::{type_of(table.columns[name])}[]") for name in columns),
+        sql.SQL(", ").join(map(sql.Identifier, columns)),
+    )
+
+
+def names(columns: Iterable[Column[Any]], table: str | None = None) -> sql.Composed:
+    parts = [(table, column.name) if table else (column.name,) for column in columns]
+    return sql.SQL(", ").join(sql.Identifier(*part) for part in parts)
+
+
+def type_of(column: Column[Any]) -> str:
+    return str(column.type.compile(DIALECT)).lower()

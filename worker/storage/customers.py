@@ -1,0 +1,70 @@
+"""Customers: who they are, and how they come to have a book."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import NamedTuple
+
+from sqlalchemy import Connection, insert, select, update
+from sqlalchemy.dialects.postgresql import insert as upsert
+
+from worker.billing.ledger import NO_HEAD
+from worker.storage.tables import books, customers
+
+
+class Customer(NamedTuple):
+    """Who a customer is; what they owe and own is in their book."""
+
+    customer_id: str
+    name: str | None
+    email: str | None
+    stripe_customer: str | None
+    payment_method: str | None
+    livemode: bool
+    created_at: datetime
+
+
+def add_customer(tx: Connection, customer: Customer) -> bool:
+    """False if this id is taken."""
+    added = tx.execute(
+        upsert(customers)
+        .values(customer._asdict())
+        .on_conflict_do_nothing()
+        .returning(customers.c.customer_id)
+    )
+    return added.first() is not None
+
+
+def open_first_book(
+    tx: Connection, customer_id: str, plan: str, plan_version: object, currency: str
+) -> None:
+    tx.execute(
+        insert(books).values(
+            customer_id=customer_id,
+            plan=plan,
+            plan_version=plan_version,
+            currency=currency,
+            head=NO_HEAD,
+        )
+    )
+
+
+def find_customer(tx: Connection, customer_id: str) -> Customer | None:
+    row = tx.execute(select(customers).where(customers.c.customer_id == customer_id)).first()
+    return Customer(*row) if row else None
+
+
+def set_stripe_customer(tx: Connection, customer_id: str, stripe_customer: str) -> None:
+    tx.execute(
+        update(customers)
+        .where(customers.c.customer_id == customer_id)
+        .values(stripe_customer=stripe_customer)
+    )
+
+
+def set_payment_method(tx: Connection, customer_id: str, payment_method: str) -> None:
+    tx.execute(
+        update(customers)
+        .where(customers.c.customer_id == customer_id)
+        .values(payment_method=payment_method)
+    )

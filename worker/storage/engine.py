@@ -1,0 +1,58 @@
+"""Connections to Postgres: which role, which limits, and which errors mean what."""
+
+from __future__ import annotations
+
+import psycopg
+from sqlalchemy import Engine, create_engine
+from sqlalchemy.exc import DBAPIError
+
+WORKER = "fixbill_worker"
+API = "fixbill_api"
+
+# SQLSTATE classes that blame the data: data exception, integrity violation, program limit.
+DATA_ERRORS = ("22", "23", "54")
+
+SESSION = {
+    "timezone": "UTC",
+    "lock_timeout": "5s",
+    "statement_timeout": "30s",
+    # A process frozen inside a transaction gives its locks up after this.
+    "idle_in_transaction_session_timeout": "15s",
+}
+
+
+def connect(url: str, role: str | None, pool_size: int = 8) -> Engine:
+    """An engine whose sessions act as `role`, whoever logs in."""
+    session = SESSION | ({"role": role} if role else {})
+    return create_engine(
+        with_driver(url),
+        pool_size=pool_size,
+        max_overflow=4,
+        pool_timeout=10,
+        pool_pre_ping=True,
+        connect_args={
+            "connect_timeout": 5,
+            "options": " ".join(f"-c {name}={value}" for name, value in session.items()),
+            "keepalives_idle": 10,
+            "keepalives_interval": 5,
+            "keepalives_count": 3,
+        },
+    )
+
+
+def with_driver(url: str) -> str:
+    """SQLAlchemy wants the driver in the scheme and does not know `postgres://`."""
+    scheme, separator, rest = url.partition("://")
+    if scheme in {"postgres", "postgresql"}:
+        return f"postgresql+psycopg{separator}{rest}"
+    return url
+
+
+def blames_the_data(error: Exception) -> bool:
+    """Whether trying the same rows again is useless; anything about the server is not that."""
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    if not isinstance(cause, psycopg.Error):
+        return not isinstance(error, (DBAPIError, OSError))
+    if cause.sqlstate is None:  # raised by the client: a value it cannot send, or a lost connection
+        return isinstance(cause, psycopg.DataError)
+    return cause.sqlstate[:2] in DATA_ERRORS

@@ -1,0 +1,105 @@
+"""Posting a journal: the only writer of the ledger, the books, charges, fixes and usage."""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection
+from sqlalchemy.dialects.postgresql import insert
+
+from schemas.ids import new_id
+from worker.billing.journal import Journal, Quarantined
+from worker.billing.ledger import ACCOUNTS
+from worker.billing.usage import usage_of
+from worker.storage import bulk, tables
+
+BOOK_CHANGES = (
+    "plan",
+    "plan_version",
+    "has_payment_method",
+    "past_due",
+    "spending_cap",
+    "spent",
+    "spent_cycle",
+    "accepted_held_until",
+    "accepted_at",
+    "held",
+    "seq",
+    "head",
+    *ACCOUNTS,
+)
+FIX_CHANGES = (
+    "outcome",
+    "held_why",
+    "settled_at",
+    "cycle_start",
+    "late",
+    "plan",
+    "plan_version",
+    "price",
+    "currency",
+    "grant_id",
+    "charge_id",
+)
+CHARGE_CHANGES = ("status", "amount", "due_at", "frozen_at", "paid_at", "payment_intent")
+
+
+def post(tx: Connection, journal: Journal) -> None:
+    """Write a journal; the transaction, and with it the locks, are the caller's."""
+    bulk.append(tx, tables.events, journal.events)
+    bulk.append(tx, tables.claims, journal.claims)
+    bulk.append(tx, tables.transfers, journal.transfers)
+    bulk.append(tx, tables.fixes, journal.fixes.new.values())
+    bulk.replace(tx, tables.fixes, FIX_CHANGES, journal.fixes.changed.values())
+    bulk.append(tx, tables.grants, journal.grants.new.values())
+    bulk.replace(tx, tables.grants, ("remaining", "expires_at"), journal.grants.changed.values())
+    bulk.append(tx, tables.charges, journal.charges.new.values())
+    bulk.replace(tx, tables.charges, CHARGE_CHANGES, journal.charges.changed.values())
+    bulk.append(tx, tables.charge_lines, journal.lines.new.values())
+    bulk.replace(tx, tables.charge_lines, ("removed_at",), journal.lines.changed.values())
+    bulk.replace(tx, tables.books, BOOK_CHANGES, [journal.books[each] for each in journal.touched])
+    usage = usage_of(journal.moves)
+    bulk.add(tx, tables.usage, [(*key, *usage[key]) for key in sorted(usage)])
+    set_aside(tx, journal)
+
+
+def set_aside(tx: Connection, journal: Journal) -> None:
+    """Fixes of unknown customers, and what cannot be settled; neither is stored twice."""
+    waiting = [
+        {
+            "customer_id": event.customer_id,
+            "source": event.source,
+            "event_id": event.id,
+            "entry_key": entry.key,
+            "body": entry.body,
+            "door": entry.door,
+            "traceparent": entry.traceparent or event.traceparent,
+            "body_hash": event.body_hash,
+            "happened_at": event.time,
+            "accepted_at": entry.accepted_at,
+        }
+        for event, entry in journal.waiting
+    ]
+    if waiting:
+        tx.execute(insert(tables.waiting_fixes).on_conflict_do_nothing(), waiting)
+    refused = [quarantine_row(journal, each) for each in journal.quarantined]
+    if refused:
+        tx.execute(
+            insert(tables.quarantine).on_conflict_do_nothing(index_elements=["entry_key"]), refused
+        )
+
+
+def quarantine_row(journal: Journal, refused: Quarantined) -> dict[str, object]:
+    entry, event = refused.entry, refused.event
+    return {
+        "quarantine_id": new_id("qua"),
+        "entry_key": entry.key,
+        "reason": refused.reason,
+        "detail": refused.detail,
+        "body": entry.body,
+        "door": entry.door,
+        "traceparent": entry.traceparent or (event.traceparent if event else None),
+        "customer_id": event.customer_id if event else None,
+        "source": event.source if event else None,
+        "event_id": event.id if event else None,
+        "accepted_at": entry.accepted_at,
+        "recorded_at": journal.now,
+    }

@@ -1,0 +1,404 @@
+"""The tables, and the constraints that guard every rule about money a second time.
+
+Keys begin with `customer_id`, so the tables can be partitioned by it. The tables that every fix
+writes to carry no foreign keys: a batch writes only for customers whose book it has locked, and the
+look-up per row would cost more than the row.
+"""
+
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    Date,
+    DateTime,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Index,
+    Integer,
+    Interval,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+
+from worker.billing.charges import IN_FLIGHT, ChargeStatus
+from worker.billing.fix import FixOutcome
+from worker.billing.ledger import ACCOUNTS, CREDIT, CREDIT_ACCOUNTS, MONEY_ACCOUNTS, MOVEMENTS
+
+metadata = MetaData(
+    naming_convention={
+        "pk": "%(table_name)s_pkey",
+        "ck": "%(table_name)s_%(constraint_name)s",
+        "uq": "%(table_name)s_%(column_0_N_name)s_key",
+        "fk": "%(table_name)s_%(column_0_N_name)s_fkey",
+        "ix": "%(table_name)s_%(column_0_N_name)s_idx",
+    }
+)
+
+
+def moment(name: str, nullable: bool = False) -> "Column[object]":
+    return Column(name, DateTime(timezone=True), nullable=nullable)
+
+
+def words(values: object) -> str:
+    """A list of SQL literals; the values are our own constants."""
+    return ", ".join(f"'{value}'" for value in values)  # type: ignore[attr-defined]
+
+
+def customer(primary_key: bool = False) -> "Column[str]":
+    return Column("customer_id", Text, primary_key=primary_key, nullable=False)
+
+
+customers = Table(
+    "customers",
+    metadata,
+    customer(primary_key=True),
+    Column("name", Text),
+    Column("email", Text),
+    Column("stripe_customer", Text, unique=True),
+    Column("payment_method", Text),
+    Column("livemode", Boolean, nullable=False),
+    moment("created_at"),
+    CheckConstraint(r"customer_id ~ '^[A-Za-z0-9._:-]{1,128}$'", name="id_is_plain"),
+)
+
+# The row that is locked before anything else of a customer is read for a decision.
+books = Table(
+    "books",
+    metadata,
+    Column("customer_id", Text, ForeignKey(customers.c.customer_id), primary_key=True),
+    Column("plan", Text, nullable=False),
+    Column("plan_version", Date, nullable=False),
+    Column("currency", Text, nullable=False),
+    Column("has_payment_method", Boolean, nullable=False, server_default="false"),
+    Column("past_due", Boolean, nullable=False, server_default="false"),
+    Column("spending_cap", BigInteger),
+    Column("spent", BigInteger, nullable=False, server_default="0"),
+    moment("spent_cycle", nullable=True),
+    moment("accepted_held_until", nullable=True),
+    moment("accepted_at", nullable=True),  # of the newest entry that was settled for them
+    Column("clock_offset", Interval, nullable=False, server_default="0"),
+    Column("held", Integer, nullable=False, server_default="0"),
+    Column("seq", BigInteger, nullable=False, server_default="0"),
+    Column("head", LargeBinary, nullable=False),
+    *(Column(name, BigInteger, nullable=False, server_default="0") for name in ACCOUNTS),
+    CheckConstraint("held >= 0 AND seq >= 0 AND spent >= 0", name="counts_not_negative"),
+    CheckConstraint("octet_length(head) = 32", name="head_is_a_hash"),
+    CheckConstraint("credits >= 0 AND consumed >= 0", name="credits_not_negative"),
+    CheckConstraint("receivable >= 0 AND cash >= 0", name="money_not_negative"),
+    CheckConstraint(" + ".join(CREDIT_ACCOUNTS) + " = 0", name="credits_balance"),
+    CheckConstraint(" + ".join(MONEY_ACCOUNTS) + " = 0", name="money_balances"),
+)
+
+grants = Table(
+    "grants",
+    metadata,
+    Column("customer_id", Text, ForeignKey(books.c.customer_id), primary_key=True),
+    Column("grant_id", Text, primary_key=True),
+    Column("source", Text, nullable=False),
+    Column("priority", Integer, nullable=False),
+    Column("granted", BigInteger, nullable=False),
+    Column("remaining", BigInteger, nullable=False),
+    moment("expires_at", nullable=True),
+    moment("recorded_at"),
+    CheckConstraint("granted > 0 AND remaining BETWEEN 0 AND granted", name="remaining_in_grant"),
+    Index("grants_usable_idx", "customer_id", postgresql_where=text("remaining > 0")),
+)
+
+fixes = Table(
+    "fixes",
+    metadata,
+    customer(primary_key=True),
+    Column("fix_id", Text, primary_key=True),
+    Column("outcome", Text, nullable=False),
+    Column("held_why", Text),
+    Column("repository", Text, nullable=False),
+    Column("commit_sha", Text, nullable=False),
+    Column("pull_request", Integer),
+    Column("finding", Text),
+    moment("deployed_at"),
+    moment("recorded_at"),
+    moment("settled_at", nullable=True),
+    moment("cycle_start"),
+    Column("late", Boolean, nullable=False),
+    Column("plan", Text, nullable=False),
+    Column("plan_version", Date, nullable=False),
+    Column("price", BigInteger),
+    Column("currency", Text),
+    Column("grant_id", Text),
+    Column("charge_id", Text),
+    Column("source", Text, nullable=False),
+    Column("event_id", Text, nullable=False),
+    CheckConstraint(f"outcome IN ({words(FixOutcome)})", name="outcome_known"),
+    CheckConstraint("outcome <> 'credited' OR grant_id IS NOT NULL", name="credited_by_a_grant"),
+    CheckConstraint(
+        "outcome <> 'charged' OR (charge_id IS NOT NULL AND price > 0 AND currency IS NOT NULL)",
+        name="charged_at_a_price",
+    ),
+    CheckConstraint(
+        "(outcome = 'held') = (held_why IS NOT NULL) AND (outcome = 'held') = (settled_at IS NULL)",
+        name="held_says_why",
+    ),
+    CheckConstraint("grant_id IS NULL OR charge_id IS NULL", name="paid_one_way"),
+    Index(
+        "fixes_held_idx",
+        "customer_id",
+        "deployed_at",
+        "fix_id",
+        postgresql_where=text("outcome = 'held'"),
+    ),
+)
+
+events = Table(
+    "events",
+    metadata,
+    customer(primary_key=True),
+    Column("source", Text, primary_key=True),
+    Column("event_id", Text, primary_key=True),
+    Column("type", Text, nullable=False),
+    Column("fix_id", Text, nullable=False),
+    Column("body_hash", LargeBinary, nullable=False),
+    Column("verdict", Text, nullable=False),
+    Column("door", Text, nullable=False),
+    Column("traceparent", Text),
+    moment("happened_at"),
+    moment("accepted_at"),
+    moment("recorded_at"),
+    CheckConstraint("octet_length(body_hash) = 32", name="body_hash_is_a_hash"),
+)
+
+claims = Table(
+    "claims",
+    metadata,
+    Column("fix_id", Text, primary_key=True),
+    customer(),
+)
+
+transfers = Table(
+    "transfers",
+    metadata,
+    customer(primary_key=True),
+    Column("seq", BigInteger, primary_key=True, autoincrement=False),
+    Column("kind", Text, nullable=False),
+    Column("from_account", Text, nullable=False),
+    Column("to_account", Text, nullable=False),
+    Column("unit", Text, nullable=False),
+    Column("amount", BigInteger, nullable=False),
+    Column("source_key", Text, nullable=False),
+    Column("fix_id", Text),
+    Column("grant_id", Text),
+    Column("charge_id", Text),
+    moment("happened_at"),
+    moment("recorded_at"),
+    Column("hash", LargeBinary, nullable=False),
+    UniqueConstraint("customer_id", "kind", "source_key"),
+    CheckConstraint("amount > 0", name="amount_above_zero"),
+    CheckConstraint("seq > 0 AND octet_length(hash) = 32", name="chained"),
+    CheckConstraint(
+        "(kind, from_account, to_account) IN ("
+        + ", ".join(f"('{kind}', '{a}', '{b}')" for kind, (a, b) in MOVEMENTS.items())
+        + ")",
+        name="movement_known",
+    ),
+    CheckConstraint(
+        f"(unit = '{CREDIT}') = (from_account IN ({words(CREDIT_ACCOUNTS)}))",
+        name="unit_fits_account",
+    ),
+)
+
+charges = Table(
+    "charges",
+    metadata,
+    Column("customer_id", Text, ForeignKey(books.c.customer_id), primary_key=True),
+    Column("charge_id", Text, primary_key=True),
+    Column("status", Text, nullable=False),
+    Column("amount", BigInteger, nullable=False),
+    Column("currency", Text, nullable=False),
+    moment("opened_at"),
+    moment("due_at", nullable=True),  # business time
+    moment("leased_until", nullable=True),  # wall time
+    moment("frozen_at", nullable=True),
+    moment("paid_at", nullable=True),
+    Column("payment_intent", Text),
+    CheckConstraint("amount >= 0", name="amount_not_negative"),
+    CheckConstraint(f"status IN ({words(ChargeStatus)})", name="status_known"),
+    CheckConstraint(
+        "status IN ('open', 'void') OR (frozen_at IS NOT NULL AND amount > 0)", name="frozen_once"
+    ),
+    CheckConstraint(
+        "(status = 'paid') = (paid_at IS NOT NULL) "
+        "AND (status <> 'paid' OR payment_intent IS NOT NULL)",
+        name="paid_by_a_payment",
+    ),
+    Index(
+        "charges_one_open_key",
+        "customer_id",
+        unique=True,
+        postgresql_where=text("status = 'open'"),
+    ),
+    Index(
+        "charges_one_in_flight_key",
+        "customer_id",
+        unique=True,
+        postgresql_where=text(f"status IN ({words(IN_FLIGHT)})"),
+    ),
+    Index("charges_due_idx", "due_at", postgresql_where=text("due_at IS NOT NULL")),
+    Index(
+        "charges_payment_intent_key",
+        "payment_intent",
+        unique=True,
+        postgresql_where=text("payment_intent IS NOT NULL"),
+    ),
+)
+
+charge_lines = Table(
+    "charge_lines",
+    metadata,
+    customer(primary_key=True),
+    # Without the charge in the key: a fix is charged once in its life.
+    Column("fix_id", Text, primary_key=True),
+    Column("charge_id", Text, nullable=False),
+    Column("price", BigInteger, nullable=False),
+    moment("added_at"),
+    moment("removed_at", nullable=True),
+    CheckConstraint("price > 0", name="price_above_zero"),
+    Index(None, "customer_id", "charge_id"),
+)
+
+attempts = Table(
+    "attempts",
+    metadata,
+    customer(),
+    Column("attempt_id", Text, primary_key=True),
+    Column("charge_id", Text, nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("why", Text, nullable=False),
+    Column("parameters", JSONB, nullable=False),  # what is sent to Stripe, fixed before it is sent
+    Column("payment_intent", Text),
+    Column("answer", Text),  # empty while the outcome is not known
+    Column("code", Text),
+    Column("message", Text),
+    Column("livemode", Boolean, nullable=False),
+    moment("started_at"),  # wall time
+    moment("answered_at", nullable=True),
+    ForeignKeyConstraint(
+        ["customer_id", "charge_id"], ["charges.customer_id", "charges.charge_id"]
+    ),
+    UniqueConstraint("customer_id", "charge_id", "number"),
+    Index(
+        "attempts_one_under_way_key",
+        "customer_id",
+        "charge_id",
+        unique=True,
+        postgresql_where=text("answered_at IS NULL"),
+    ),
+    CheckConstraint("number > 0", name="number_above_zero"),
+    CheckConstraint("(answer IS NULL) = (answered_at IS NULL)", name="answered_with_an_answer"),
+)
+
+stripe_events = Table(
+    "stripe_events",
+    metadata,
+    Column("event_id", Text, primary_key=True),
+    Column("type", Text, nullable=False),
+    Column("object_id", Text),
+    Column("livemode", Boolean, nullable=False),
+    Column("payload", JSONB, nullable=False),
+    moment("received_at"),
+    moment("due_at", nullable=True),  # empty once it is done
+    moment("leased_until", nullable=True),
+    Column("tries", Integer, nullable=False, server_default="0"),
+    Column("result", Text),
+    Index("stripe_events_due_idx", "due_at", postgresql_where=text("due_at IS NOT NULL")),
+)
+
+usage = Table(
+    "usage",
+    metadata,
+    customer(primary_key=True),
+    Column("cycle_start", DateTime(timezone=True), primary_key=True),
+    Column("day", Date, primary_key=True),
+    Column("repository", Text, primary_key=True),
+    *(
+        Column(name, BigInteger, nullable=False, server_default="0")
+        for name in (*FixOutcome, "amount")
+    ),
+    CheckConstraint(
+        " AND ".join(f"{name} >= 0" for name in (*FixOutcome, "amount")), name="not_negative"
+    ),
+)
+
+waiting_fixes = Table(
+    "waiting_fixes",
+    metadata,
+    customer(primary_key=True),
+    Column("source", Text, primary_key=True),
+    Column("event_id", Text, primary_key=True),
+    Column("entry_key", Text, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    Column("door", Text, nullable=False),
+    Column("traceparent", Text),
+    Column("body_hash", LargeBinary, nullable=False),
+    moment("happened_at"),
+    moment("accepted_at"),
+)
+
+quarantine = Table(
+    "quarantine",
+    metadata,
+    Column("quarantine_id", Text, primary_key=True),
+    Column("entry_key", Text, nullable=False, unique=True),
+    Column("reason", Text, nullable=False),
+    Column("detail", Text, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    Column("door", Text, nullable=False),
+    Column("traceparent", Text),
+    Column("customer_id", Text),
+    Column("source", Text),
+    Column("event_id", Text),
+    moment("accepted_at"),
+    moment("recorded_at"),
+    moment("replayed_at", nullable=True),
+    Index(None, "customer_id", "source", "event_id"),
+)
+
+# Entries that were alone in hand when a process died; see worker/settle.py.
+entry_tries = Table(
+    "entry_tries",
+    metadata,
+    Column("entry_key", Text, primary_key=True),
+    Column("tries", Integer, nullable=False),
+)
+
+# What the HTTP door took in while Redis was away.
+parked_entries = Table(
+    "parked_entries",
+    metadata,
+    Column("entry_key", Text, primary_key=True),
+    customer(),
+    Column("body", LargeBinary, nullable=False),
+    Column("door", Text, nullable=False),
+    Column("traceparent", Text),
+    moment("accepted_at"),
+)
+
+api_keys = Table(
+    "api_keys",
+    metadata,
+    Column("key_id", Text, primary_key=True),
+    Column("secret_hash", LargeBinary, nullable=False, unique=True),
+    Column("name", Text, nullable=False),
+    Column("scopes", ARRAY(Text), nullable=False),
+    Column("customer_ids", ARRAY(Text)),  # empty: every customer
+    moment("created_at"),
+    moment("expires_at", nullable=True),
+    moment("revoked_at", nullable=True),
+    moment("last_used_at", nullable=True),
+    CheckConstraint("octet_length(secret_hash) = 32", name="secret_is_hashed"),
+)

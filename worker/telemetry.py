@@ -1,0 +1,139 @@
+"""Metrics and logs: every name in one place.
+
+No label may hold a customer, an event or a Stripe id: series must not grow with customers.
+The Prometheus reader counts per process, so it is exact with threads and wrong after a fork.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from time import perf_counter
+
+import structlog
+from opentelemetry import metrics, trace
+from opentelemetry.exporter.prometheus import PrometheusMetricReader
+from opentelemetry.metrics import CallbackOptions, Observation
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.view import ExplicitBucketHistogramAggregation, View
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import TracerProvider
+from prometheus_client import start_http_server
+
+from schemas.inbox import Entry
+from worker.billing.journal import Journal
+
+SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300]
+
+meter = metrics.get_meter("fixbill")
+tracer = trace.get_tracer("fixbill")
+
+events_settled = meter.create_counter(
+    "fixbill.events.settled", description="Events taken from the inbox, by what became of them"
+)
+fixes_released = meter.create_counter(
+    "fixbill.fixes.released", description="Held fixes that were paid later, by outcome"
+)
+quarantined = meter.create_counter(
+    "fixbill.quarantined", description="Entries put in quarantine, by reason"
+)
+settle_duration = meter.create_histogram(
+    "fixbill.settle.duration", unit="s", description="One batch, from reading to commit"
+)
+settled_latency = meter.create_histogram(
+    "fixbill.settled.latency", unit="s", description="From accepted by the inbox to settled"
+)
+charge_attempts = meter.create_counter(
+    "fixbill.charge.attempts", description="Attempts to collect a charge, by Stripe's answer"
+)
+stripe_duration = meter.create_histogram(
+    "fixbill.stripe.duration", unit="s", description="One call to Stripe, by call and answer"
+)
+swept = meter.create_counter(
+    "fixbill.due.done", description="Due rows that were dealt with, by kind and result"
+)
+
+
+def serve_metrics(process: str, port: int | None, host: str) -> None:
+    """Measure from now on; with a port, let Prometheus read it there."""
+    resource = Resource.create({"service.name": "fixbill", "service.instance.id": process})
+    views = [
+        View(instrument_name=name, aggregation=ExplicitBucketHistogramAggregation(SECONDS))
+        for name in (
+            "fixbill.settle.duration",
+            "fixbill.settled.latency",
+            "fixbill.stripe.duration",
+        )
+    ]
+    reader = PrometheusMetricReader()
+    metrics.set_meter_provider(MeterProvider([reader], resource=resource, views=views))
+    trace.set_tracer_provider(TracerProvider(resource=resource))
+    if port:
+        start_http_server(port, host)
+
+
+def gauge(name: str, description: str, read: Callable[[], float | None], unit: str = "") -> None:
+    """A number that is read when Prometheus asks; a failing source leaves it out."""
+
+    def observe(_: CallbackOptions) -> Iterable[Observation]:
+        try:
+            value = read()
+        except Exception:
+            structlog.get_logger().warning("gauge_unreadable", gauge=name, exc_info=True)
+            return []
+        return [] if value is None else [Observation(value)]
+
+    meter.create_observable_gauge(name, [observe], unit=unit, description=description)
+
+
+def settled(journal: Journal, entries: Sequence[Entry], seconds: float, now: datetime) -> None:
+    """Count a batch, after its commit. `now` is wall time."""
+    settle_duration.record(seconds)
+    for outcome, count in journal.tally.items():
+        events_settled.add(count, {"outcome": outcome})
+    for outcome, count in journal.released.items():
+        fixes_released.add(count, {"outcome": outcome})
+    for refused in journal.quarantined:
+        quarantined.add(1, {"reason": refused.reason})
+    for entry in entries:
+        settled_latency.record(max(0.0, (now - entry.accepted_at).total_seconds()))
+
+
+@contextmanager
+def stripe_call(call: str) -> Iterator[dict[str, str]]:
+    """Time one call; the caller puts the answer's kind into the dict it is given."""
+    labels = {"call": call, "answer": "unknown"}
+    started = perf_counter()
+    try:
+        yield labels
+    finally:
+        stripe_duration.record(perf_counter() - started, labels)
+
+
+def write_logs(level: str) -> None:
+    """JSON lines on stderr, each with the trace it belongs to."""
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            add_trace,
+            structlog.processors.dict_tracebacks,
+            structlog.processors.JSONRenderer(),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+
+
+def add_trace(
+    _logger: object, _method: str, event: structlog.types.EventDict
+) -> structlog.types.EventDict:
+    span = trace.get_current_span().get_span_context()
+    if span.is_valid:
+        event["trace_id"] = trace.format_trace_id(span.trace_id)
+        event["span_id"] = trace.format_span_id(span.span_id)
+    return event

@@ -1,0 +1,197 @@
+"""The usage of the current cycle, and the warnings that follow from it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, func, select
+
+from schemas.answers import (
+    Caution,
+    CreditAnswer,
+    CycleAnswer,
+    FixCounts,
+    GrantAnswer,
+    Limits,
+    MoneyAnswer,
+    PlanAnswer,
+    RepositoryUsage,
+    Transaction,
+    Usage,
+)
+from schemas.money import Money
+from schemas.plans import PlanVersion, load_plans
+from worker.billing.charges import ChargeStatus
+from worker.billing.cycles import Cycle, month_of
+from worker.billing.fix import FixOutcome
+from worker.billing.ledger import CREDIT
+from worker.storage.tables import books, charges, grants, transfers, usage
+
+LOW_CREDIT = 2
+NEAR_CAP = 0.8  # of the spending cap
+TRANSACTIONS = 10
+
+
+def current_usage(
+    tx: Connection, customer_id: str, now: datetime, as_of: datetime | None
+) -> Usage | None:
+    """None for a customer we do not know. Without `as_of` the last settled entry says how fresh."""
+    book = tx.execute(select(books).where(books.c.customer_id == customer_id)).mappings().first()
+    if book is None:
+        return None
+    now += book["clock_offset"]
+    cycle = month_of(now)
+    version = load_plans().pinned(book["plan"], book["plan_version"])
+    repositories = usage_by_repository(tx, customer_id, cycle, book["currency"])
+    credit = credit_answer(tx, customer_id, now)
+    limits = limits_of(book, cycle)
+    return Usage(
+        customer_id=customer_id,
+        as_of=as_of or book["accepted_at"] or cycle.start,
+        plan=plan_answer(book, version),
+        cycle=CycleAnswer(start=cycle.start, end=cycle.end),
+        fixes=total_of(repositories),
+        held_now=book["held"],
+        repositories=repositories,
+        credits=credit,
+        money=money_answer(tx, book, cycle, repositories),
+        transactions=last_transactions(tx, customer_id),
+        limits=limits,
+        warnings=warnings_of(book, version, credit, limits),
+    )
+
+
+def plan_answer(book: Any, version: PlanVersion) -> PlanAnswer:
+    return PlanAnswer(
+        code=book["plan"],
+        title=load_plans().title(book["plan"]),
+        version=version.effective,
+        price_per_fix=version.price,
+        subscription_price=version.subscription,
+        subscription_status="none" if version.subscription else None,
+        standing="past_due" if book["past_due"] else "good",
+    )
+
+
+def usage_by_repository(
+    tx: Connection, customer_id: str, cycle: Cycle, currency: str
+) -> list[RepositoryUsage]:
+    sums = [func.sum(usage.c[outcome]).label(outcome) for outcome in FixOutcome]
+    rows = tx.execute(
+        select(usage.c.repository, *sums, func.sum(usage.c.amount))
+        .where(usage.c.customer_id == customer_id, usage.c.cycle_start == cycle.start)
+        .group_by(usage.c.repository)
+        .order_by(usage.c.repository)
+    )
+    return [
+        RepositoryUsage(
+            repository=repository,
+            fixes=FixCounts(**dict(zip(FixOutcome, map(int, counts), strict=True))),
+            charged=Money(int(amount), currency),
+        )
+        for repository, *counts, amount in rows
+    ]
+
+
+def total_of(repositories: list[RepositoryUsage]) -> FixCounts:
+    return FixCounts(
+        **{
+            outcome: sum(getattr(each.fixes, outcome) for each in repositories)
+            for outcome in FixOutcome
+        }
+    )
+
+
+def credit_answer(tx: Connection, customer_id: str, now: datetime) -> CreditAnswer:
+    """What can be used now: an expired grant no longer counts, booked as expired or not."""
+    rows = tx.execute(
+        select(
+            grants.c.grant_id,
+            grants.c.source,
+            grants.c.granted,
+            grants.c.remaining,
+            grants.c.expires_at,
+        )
+        .where(
+            grants.c.customer_id == customer_id,
+            grants.c.remaining > 0,
+            grants.c.expires_at.is_(None) | (grants.c.expires_at > now),
+        )
+        .order_by(grants.c.priority, grants.c.expires_at.nulls_last(), grants.c.recorded_at)
+    ).mappings()
+    usable = [GrantAnswer(**row) for row in rows]
+    return CreditAnswer(balance=sum(grant.remaining for grant in usable), grants=usable)
+
+
+def money_answer(
+    tx: Connection, book: Any, cycle: Cycle, repositories: list[RepositoryUsage]
+) -> MoneyAnswer:
+    currency = book["currency"]
+    paid = tx.scalar(
+        select(func.coalesce(func.sum(charges.c.amount), 0)).where(
+            charges.c.customer_id == book["customer_id"],
+            charges.c.status == ChargeStatus.PAID,
+            charges.c.paid_at >= cycle.start,
+        )
+    )
+    return MoneyAnswer(
+        charged=sum((each.charged for each in repositories), Money(0, currency)),
+        paid=Money(int(paid or 0), currency),
+        open=Money(book["receivable"], currency),
+    )
+
+
+def last_transactions(tx: Connection, customer_id: str) -> list[Transaction]:
+    rows = tx.execute(
+        select(transfers)
+        .where(transfers.c.customer_id == customer_id)
+        .order_by(transfers.c.seq.desc())
+        .limit(TRANSACTIONS)
+    ).mappings()
+    return [
+        Transaction(
+            seq=row["seq"],
+            kind=row["kind"],
+            credits=row["amount"] if row["unit"] == CREDIT else None,
+            money=None if row["unit"] == CREDIT else Money(row["amount"], row["unit"]),
+            fix_id=row["fix_id"],
+            charge_id=row["charge_id"],
+            happened_at=row["happened_at"],
+            recorded_at=row["recorded_at"],
+        )
+        for row in rows
+    ]
+
+
+def limits_of(book: Any, cycle: Cycle) -> Limits:
+    spent = book["spent"] if book["spent_cycle"] == cycle.start else 0
+    cap = book["spending_cap"]
+    return Limits(
+        spending_cap=None if cap is None else Money(cap, book["currency"]),
+        spent=Money(spent, book["currency"]),
+    )
+
+
+def warnings_of(
+    book: Any, version: PlanVersion, credit: CreditAnswer, limits: Limits
+) -> list[Caution]:
+    """What the customer should know before it costs or stops something."""
+    found = []
+    if book["past_due"]:
+        found.append(Caution(code="past_due", message="A payment failed; new fixes are held."))
+    if not book["has_payment_method"]:
+        message = "Without a payment method, fixes are held once the credits are used up."
+        found.append(Caution(code="no_payment_method", message=message))
+    if credit.balance <= LOW_CREDIT:
+        next_price = f"the next ones cost {version.price} each" if version.price else "none is next"
+        message = f"{credit.balance} credits are left; {next_price}."
+        found.append(Caution(code="low_credit", message=message))
+    if book["held"]:
+        message = f"{book['held']} fixes wait for a credit or a way to pay."
+        found.append(Caution(code="held_fixes", message=message))
+    cap = limits.spending_cap
+    if cap is not None and limits.spent.amount >= NEAR_CAP * cap.amount:
+        message = f"{limits.spent} of the {cap} spending cap are used."
+        found.append(Caution(code="near_cap", message=message))
+    return found
