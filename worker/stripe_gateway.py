@@ -5,10 +5,10 @@ The only file that imports stripe.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from itertools import islice
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import stripe
 from stripe import StripeClient, StripeError
@@ -32,6 +32,14 @@ class BadWebhook(ValueError):
 
 class StripeRefused(RuntimeError):
     """Stripe did not do what an operator asked for; the message is Stripe's."""
+
+
+class Payment(NamedTuple):
+    """A card was charged. `amount` is in minor units."""
+
+    payment_intent: str
+    amount: int
+    stripe_customer: str | None
 
 
 class StripeGateway:
@@ -86,6 +94,14 @@ class StripeGateway:
         if found is None:
             return refusal
         return next((each for each in found if is_for(charge_id, each)), None)
+
+    def payments(self) -> Iterator[Payment]:
+        """Every payment Stripe says has succeeded, newest first; raises StripeRefused."""
+        pages = done("payments", lambda: self.client.v1.charges.list({"limit": 100}))
+        for charge in pages.auto_paging_iter():
+            body = charge.to_dict()
+            if body["status"] == "succeeded" and body["payment_intent"]:
+                yield Payment(body["payment_intent"], body["amount"], body["customer"])
 
     def create_customer(self, customer_id: str, name: str | None, email: str | None) -> str:
         """Stripe's id for our customer; raises StripeRefused."""

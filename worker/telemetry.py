@@ -21,7 +21,7 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.view import ExplicitBucketHistogramAggregation, View
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
-from prometheus_client import start_http_server
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest, start_http_server
 
 from schemas.inbox import Entry
 from worker.billing.journal import Journal
@@ -33,6 +33,9 @@ tracer = trace.get_tracer("fixbill")
 
 events_settled = meter.create_counter(
     "fixbill.events.settled", description="Events taken from the inbox, by what became of them"
+)
+events_accepted = meter.create_counter(
+    "fixbill.events.accepted", description="Events taken in by this process, by door and result"
 )
 fixes_released = meter.create_counter(
     "fixbill.fixes.released", description="Held fixes that were paid later, by outcome"
@@ -73,6 +76,11 @@ def serve_metrics(process: str, port: int | None, host: str) -> None:
     trace.set_tracer_provider(TracerProvider(resource=resource))
     if port:
         start_http_server(port, host)
+
+
+def exposition() -> tuple[bytes, str]:
+    """What Prometheus would read now, and its media type."""
+    return generate_latest(), CONTENT_TYPE_LATEST
 
 
 def gauge(name: str, description: str, read: Callable[[], float | None], unit: str = "") -> None:

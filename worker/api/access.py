@@ -1,0 +1,81 @@
+"""Who is asking, and whose rows they may see."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Annotated, cast
+
+from fastapi import Depends, Request
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from redis import Redis
+from sqlalchemy import Connection, Engine, text
+
+from worker.api.problems import Refusal
+from worker.clock import Clock
+from worker.keys import check_key
+from worker.storage.api_keys import ApiKey
+
+bearer = HTTPBearer(auto_error=False, description="An API key: fbk_…")
+
+
+@dataclass(frozen=True, slots=True)
+class Doors:
+    """What the API works with."""
+
+    engine: Engine
+    redis: Redis
+    clock: Clock
+
+
+def doors_of(request: Request) -> Doors:
+    return cast(Doors, request.app.state.doors)
+
+
+Opened = Annotated[Doors, Depends(doors_of)]
+
+
+def caller(
+    doors: Opened,
+    credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)],
+) -> ApiKey:
+    """The key that signs this request; 401 without a good one."""
+    key = check_key(credentials.credentials, doors.engine, doors.clock) if credentials else None
+    if key is None:
+        raise Refusal(HTTPStatus.UNAUTHORIZED, "Send a valid API key: Authorization: Bearer fbk_…")
+    return key
+
+
+Caller = Annotated[ApiKey, Depends(caller)]
+
+
+def may(key: ApiKey, scope: str) -> bool:
+    return scope in key.scopes or "admin" in key.scopes
+
+
+def serves(key: ApiKey, customer_id: str) -> bool:
+    return key.customer_ids is None or customer_id in key.customer_ids
+
+
+def need_read(key: ApiKey, customer_id: str) -> None:
+    """A customer of others is as unknown as one that does not exist."""
+    if not may(key, "read"):
+        raise Refusal(HTTPStatus.FORBIDDEN, "This key may not read; it needs the scope read.")
+    if not serves(key, customer_id):
+        raise not_found(customer_id)
+
+
+def not_found(customer_id: str) -> Refusal:
+    return Refusal(HTTPStatus.NOT_FOUND, f"There is no customer {customer_id}.")
+
+
+@contextmanager
+def rows_of(customer_id: str, engine: Engine) -> Iterator[Connection]:
+    """One snapshot in which row-level security shows this customer's rows and no others."""
+    name = text("SELECT set_config('fixbill.customer_id', :customer_id, true)")
+    snapshot = engine.connect().execution_options(isolation_level="REPEATABLE READ")
+    with snapshot as connection, connection.begin():
+        connection.execute(name, {"customer_id": customer_id})
+        yield connection

@@ -1,0 +1,33 @@
+"""The HTTP API: one door in, and the answers out."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+
+from fastapi import FastAPI
+
+from worker import inbox, telemetry
+from worker.api import customers, health, track_fix, webhooks
+from worker.api.access import Doors
+from worker.api.problems import answer_problems
+from worker.clock import Clock
+from worker.settings import settings
+from worker.storage.engine import API, connect
+
+
+def create_app() -> FastAPI:
+    """Connections are made when they are first used."""
+    env = settings()
+    telemetry.write_logs(env.log_level)
+    telemetry.serve_metrics("api", env.metrics_port, env.metrics_host)
+    app = FastAPI(
+        title="Fixbill",
+        version=version("fixbill"),
+        summary="Bill once, and only once, for every fix that reaches a main branch.",
+    )
+    url = env.need("api_database_url" if env.api_database_url else "database_url")
+    app.state.doors = Doors(connect(url, API), inbox.connect(env.inbox_url()), Clock())
+    answer_problems(app)
+    for module in (track_fix, customers, webhooks, health):
+        app.include_router(module.router)
+    return app

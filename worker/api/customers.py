@@ -1,0 +1,35 @@
+"""What a customer, or their portal, may ask."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Annotated
+
+from fastapi import APIRouter, Path
+
+from schemas.answers import Problem, Usage
+from schemas.events import ID_PATTERN
+from worker.api.access import Caller, Opened, need_read, not_found, rows_of
+from worker.inbox import Inbox
+from worker.usage.current import current_usage
+from worker.usage.freshness import watermark
+
+router = APIRouter()
+
+CustomerId = Annotated[str, Path(pattern=ID_PATTERN)]
+
+
+@router.get(
+    "/api/v1/customers/{customer_id}/usage",
+    status_code=HTTPStatus.OK,
+    responses={401: {"model": Problem}, 403: {"model": Problem}, 404: {"model": Problem}},
+)
+def usage(customer_id: CustomerId, doors: Opened, key: Caller) -> Usage:
+    """This cycle: fixes, credits, money, and what to watch out for."""
+    need_read(key, customer_id)
+    as_of = watermark(Inbox(doors.redis), customer_id)
+    with rows_of(customer_id, doors.engine) as tx:
+        answer = current_usage(tx, customer_id, doors.clock.now(), as_of)
+    if answer is None:
+        raise not_found(customer_id)
+    return answer

@@ -1,0 +1,219 @@
+"""The HTTP door: one event or a batch, put into the inbox."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from collections.abc import Sequence
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import APIRouter, Request
+from redis.exceptions import RedisError
+from sqlalchemy.exc import SQLAlchemyError
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import JSONResponse, Response
+from structlog import get_logger
+
+from producers.publish import append
+from schemas.answers import Problem, Receipt
+from schemas.events import BadEvent, Event, parse_json, validated
+from schemas.ids import new_id
+from schemas.inbox import EVENT_BYTES_MAX, Entry
+from worker import telemetry
+from worker.api.access import Caller, Doors, Opened, may, rows_of, serves
+from worker.api.problems import Refusal
+from worker.storage.api_keys import ApiKey
+from worker.storage.parked import park
+from worker.usage.receipts import receipt, receipt_of
+
+log = get_logger()
+router = APIRouter()
+
+BATCH_MAX = 1000
+BATCH_BYTES_MAX = 4 * 1024 * 1024
+WAIT_MAX = 30.0  # seconds a request may wait for outcomes
+ASK_EVERY = 0.02
+PREFER_WAIT = re.compile(r"(?:^|[,;\s])wait=(\d{1,4})(?:$|[,;\s])")
+
+EVENT_SCHEMA: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/cloudevents+json": {"schema": Event.model_json_schema()},
+            "application/cloudevents-batch+json": {
+                "schema": {"type": "array", "items": Event.model_json_schema()}
+            },
+        },
+    }
+}
+
+
+@router.post(
+    "/api/v1/billing/track_fix",
+    status_code=HTTPStatus.ACCEPTED,
+    response_model=Receipt,
+    openapi_extra=EVENT_SCHEMA,
+    responses={
+        200: {"model": Receipt, "description": "Settled within `Prefer: wait=N` seconds"},
+        207: {"description": "A batch: one receipt per event, in order"},
+        401: {"model": Problem},
+        403: {"model": Problem},
+        413: {"model": Problem},
+        422: {"model": Problem},
+        503: {"model": Problem, "description": "Send the same event again"},
+    },
+)
+async def track_fix(request: Request, doors: Opened, key: Caller) -> Response:
+    """Take in one CloudEvents event, or a JSON array of them.
+
+    202 means: it is on disk and will be settled. After 503 or a time-out, send the same again.
+    """
+    wait = wait_of(request)
+    document = parse_body(await body_of(request))
+    if not isinstance(document, list):
+        return await take_one(document, doors, key, wait)
+    if not 0 < len(document) <= BATCH_MAX:
+        raise Refusal(HTTPStatus.UNPROCESSABLE_ENTITY, f"Send 1 to {BATCH_MAX} events.")
+    receipts = [checked(each, key) for each in document]
+    settled = await take_in([each for each in receipts if isinstance(each, Event)], doors, wait)
+    answers = [settled.pop(0) if isinstance(each, Event) else each for each in receipts]
+    return JSONResponse({"results": [answer_of(each) for each in answers]}, HTTPStatus.MULTI_STATUS)
+
+
+async def take_one(document: object, doors: Doors, key: ApiKey, wait: float) -> Response:
+    try:
+        event = validated(document)
+    except BadEvent as error:
+        raise Refusal(HTTPStatus.UNPROCESSABLE_ENTITY, error.problem, error.field) from error
+    why = forbidden(event, key)
+    if why is not None:
+        raise Refusal(HTTPStatus.FORBIDDEN, why)
+    found = (await take_in([event], doors, wait))[0]
+    status = HTTPStatus.ACCEPTED if found.status == "accepted" else HTTPStatus.OK
+    return JSONResponse(answer_of(found), status)
+
+
+async def body_of(request: Request) -> bytes:
+    """The body, unless it is larger than any batch may be."""
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > BATCH_BYTES_MAX:
+            limit = f"At most {BATCH_BYTES_MAX} bytes are taken; send smaller batches."
+            raise Refusal(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, limit)
+    return bytes(body)
+
+
+def parse_body(body: bytes) -> Any:
+    limit = BATCH_BYTES_MAX if body.lstrip()[:1] == b"[" else EVENT_BYTES_MAX
+    try:
+        return parse_json(body, limit)
+    except BadEvent as error:
+        too_large = len(body) > limit
+        status = (
+            HTTPStatus.REQUEST_ENTITY_TOO_LARGE if too_large else HTTPStatus.UNPROCESSABLE_ENTITY
+        )
+        raise Refusal(status, f"The body {error.problem}.", error.field or None) from error
+
+
+def checked(document: object, key: ApiKey) -> Event | Receipt:
+    """An event of a batch, or the receipt that says why it is refused."""
+    try:
+        event = validated(document)
+    except BadEvent as error:
+        return refusal_of(document, str(error))
+    why = forbidden(event, key)
+    return event if why is None else receipt(event, "refused", detail=why)
+
+
+def forbidden(event: Event, key: ApiKey) -> str | None:
+    """Why this key may not send this event."""
+    scope = "revert" if event.reverts else "publish"
+    if not may(key, scope):
+        return f"this key may not send {event.type}; it needs the scope {scope}"
+    if not serves(key, event.customer_id):
+        return "this key is not bound to this customer"
+    return None
+
+
+def refusal_of(document: object, why: str) -> Receipt:
+    """As much of the identity as could be read, so that the sender finds the event."""
+    fields = document if isinstance(document, dict) else {}
+    data = fields.get("data")
+    named = data if isinstance(data, dict) else {}
+    return Receipt(
+        event_id=shown(fields.get("id")),
+        customer_id=shown(named.get("customer_id")),
+        fix_id=shown(named.get("fix_id")),
+        status="refused",
+        detail=why,
+    )
+
+
+def shown(value: object) -> str:
+    return value[:128].encode("ascii", "replace").decode() if isinstance(value, str) else ""
+
+
+async def take_in(events: Sequence[Event], doors: Doors, wait: float) -> list[Receipt]:
+    """Accept the events, then wait for what becomes of them as long as the caller likes."""
+    if events:
+        await run_in_threadpool(accept, events, doors)
+    receipts = [receipt(event, "accepted") for event in events]
+    end = time.monotonic() + wait
+    while wait and time.monotonic() < end:
+        receipts = await run_in_threadpool(ask_again, events, receipts, doors)
+        if all(each.status != "accepted" for each in receipts):
+            break
+        await asyncio.sleep(ASK_EVERY)
+    return receipts
+
+
+def accept(events: Sequence[Event], doors: Doors) -> None:
+    """Into the inbox; while Redis is away, into a table that a sweep settles from."""
+    try:
+        with doors.redis.pipeline(transaction=False) as pipeline:
+            for event in events:
+                append(pipeline, event.customer_id, event.to_bytes(), event.traceparent, "http")
+            pipeline.execute()
+        result = "accepted"
+    except RedisError:
+        log.warning("inbox_away", exc_info=True)
+        park_all(events, doors)
+        result = "parked"
+    telemetry.events_accepted.add(len(events), {"door": "http", "result": result})
+
+
+def park_all(events: Sequence[Event], doors: Doors) -> None:
+    now = doors.clock.wall()
+    try:
+        with doors.engine.begin() as tx:
+            for event in events:
+                entry = Entry(new_id("parked"), event.to_bytes(), "http", now, event.traceparent)
+                park(tx, event.customer_id, entry)
+    except SQLAlchemyError as error:
+        again = "Neither the inbox nor the database can be reached: send the same again."
+        raise Refusal(HTTPStatus.SERVICE_UNAVAILABLE, again) from error
+
+
+def ask_again(events: Sequence[Event], known: Sequence[Receipt], doors: Doors) -> list[Receipt]:
+    return [
+        look_up(event, doors) or so_far if so_far.status == "accepted" else so_far
+        for event, so_far in zip(events, known, strict=True)
+    ]
+
+
+def look_up(event: Event, doors: Doors) -> Receipt | None:
+    with rows_of(event.customer_id, doors.engine) as tx:
+        return receipt_of(tx, event)
+
+
+def wait_of(request: Request) -> float:
+    """Seconds from `Prefer: wait=N` (RFC 7240)."""
+    found = PREFER_WAIT.search(request.headers.get("prefer", ""))
+    return min(float(found[1]), WAIT_MAX) if found else 0.0
+
+
+def answer_of(found: Receipt) -> dict[str, Any]:
+    return found.model_dump(mode="json", exclude_none=True)

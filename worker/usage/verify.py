@@ -1,0 +1,180 @@
+"""Do the books hold what they promise? Every check is a question whose answer should be nothing."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from sqlalchemy import Connection, Engine, select, text
+
+from worker.billing.charges import IN_FLIGHT
+from worker.billing.ledger import ACCOUNTS, NO_HEAD, Transfer, chain_hash
+from worker.storage.tables import books, charges, customers, transfers
+from worker.stripe_gateway import StripeGateway
+
+SHOWN_MAX = 5  # offenders named per check
+
+
+class Check(NamedTuple):
+    """One invariant; `offenders` names what breaks it."""
+
+    name: str
+    ok: bool
+    offenders: list[str]
+
+
+BALANCES = " UNION ALL ".join(
+    f"SELECT customer_id, '{name}' AS account, {name} AS balance FROM books"  # noqa: S608
+    for name in ACCOUNTS
+)
+
+# Each query returns one text column: whatever breaks the invariant.
+QUERIES = {
+    "balances_equal_transfers": f"""
+        SELECT customer_id || ' ' || account FROM (
+            SELECT customer_id, account, balance FROM ({BALANCES}) AS kept
+            UNION ALL
+            SELECT customer_id, to_account, -amount FROM transfers
+            UNION ALL
+            SELECT customer_id, from_account, amount FROM transfers
+        ) AS both_sides GROUP BY customer_id, account HAVING sum(balance) <> 0
+    """,  # noqa: S608
+    "fixes_settled_once": """
+        SELECT coalesce(f.customer_id || ' ' || f.fix_id, t.customer_id || ' ' || t.fix_id)
+        FROM fixes AS f FULL JOIN (
+            SELECT customer_id, fix_id,
+                count(*) FILTER (WHERE kind = 'consume') AS consumed,
+                count(*) FILTER (WHERE kind = 'give_back') AS given_back,
+                count(*) FILTER (WHERE kind = 'charge') AS charged,
+                count(*) FILTER (WHERE kind = 'uncharge') AS uncharged
+            FROM transfers WHERE fix_id IS NOT NULL GROUP BY customer_id, fix_id
+        ) AS t ON t.customer_id = f.customer_id AND t.fix_id = f.fix_id
+        WHERE f.fix_id IS NULL OR NOT CASE f.outcome
+            WHEN 'credited'
+                THEN (t.consumed, t.given_back, t.charged) IS NOT DISTINCT FROM (1, 0, 0)
+            WHEN 'charged'
+                THEN (t.charged, t.uncharged, t.consumed) IS NOT DISTINCT FROM (1, 0, 0)
+            WHEN 'held' THEN t.fix_id IS NULL
+            ELSE coalesce(t.consumed + t.charged, 0) <= 1
+                AND coalesce(t.given_back, 0) = coalesce(t.consumed, 0)
+        END
+    """,
+    "charges_equal_lines": """
+        SELECT c.charge_id FROM charges AS c LEFT JOIN charge_lines AS l
+            ON l.customer_id = c.customer_id AND l.charge_id = c.charge_id
+            AND l.removed_at IS NULL
+        GROUP BY c.customer_id, c.charge_id
+        HAVING c.amount <> coalesce(sum(l.price), 0)
+    """,
+    "receivable_equals_unpaid_charges": """
+        SELECT b.customer_id FROM books AS b LEFT JOIN charges AS c
+            ON c.customer_id = b.customer_id AND c.status NOT IN ('paid', 'void')
+        GROUP BY b.customer_id HAVING b.receivable <> coalesce(sum(c.amount), 0)
+    """,
+    "credits_equal_grants": """
+        SELECT b.customer_id FROM books AS b LEFT JOIN grants AS g USING (customer_id)
+        GROUP BY b.customer_id HAVING b.credits <> coalesce(sum(g.remaining), 0)
+    """,
+    "held_equals_backlog": """
+        SELECT b.customer_id FROM books AS b LEFT JOIN fixes AS f
+            ON f.customer_id = b.customer_id AND f.outcome = 'held'
+        GROUP BY b.customer_id HAVING b.held <> count(f.fix_id)
+    """,
+    "usage_equals_ledger": """
+        SELECT customer_id || ' ' || cycle_start::date || ' ' || repository FROM (
+            SELECT customer_id, cycle_start, day, repository,
+                credited, charged, held, reverted, amount FROM usage
+            UNION ALL
+            SELECT customer_id, cycle_start, (deployed_at AT TIME ZONE 'UTC')::date, repository,
+                -count(*) FILTER (WHERE outcome = 'credited'),
+                -count(*) FILTER (WHERE outcome = 'charged'),
+                -count(*) FILTER (WHERE outcome = 'held'),
+                -count(*) FILTER (WHERE outcome = 'reverted'),
+                -coalesce(sum(price) FILTER (WHERE outcome = 'charged'), 0)
+            FROM fixes GROUP BY 1, 2, 3, 4
+        ) AS both_sides GROUP BY customer_id, cycle_start, day, repository
+        HAVING (sum(credited), sum(charged), sum(held), sum(reverted), sum(amount))
+            <> (0, 0, 0, 0, 0)
+    """,
+}
+
+
+def verify(engine: Engine, stripe: StripeGateway | None) -> list[Check]:
+    """All checks, over one snapshot. Without Stripe its check is left out."""
+    snapshot = engine.connect().execution_options(isolation_level="REPEATABLE READ")
+    with snapshot as tx, tx.begin():
+        tx.execute(text("SET LOCAL statement_timeout = 0"))
+        checks = [check(name, tx.scalars(text(query))) for name, query in QUERIES.items()]
+        checks.append(check("chain_whole", broken_links(tx)))
+        collected = paid_charges(tx)
+    if stripe is not None:
+        checks.append(check("charges_equal_stripe", differences(collected, stripe)))
+    return checks
+
+
+def check(name: str, offenders: Iterable[str]) -> Check:
+    found = [str(each) for each in offenders]
+    return Check(name, not found, found[:SHOWN_MAX])
+
+
+def broken_links(tx: Connection) -> Iterator[str]:
+    """Walk every customer's transfers from the first to the head of their book."""
+    heads = {row.customer_id: (row.seq, row.head) for row in tx.execute(select(*HEAD))}
+    at: dict[str, tuple[int, bytes]] = {}
+    broken: set[str] = set()
+    rows = tx.execution_options(yield_per=5000).execute(
+        select(transfers).order_by(transfers.c.customer_id, transfers.c.seq)
+    )
+    for row in rows:
+        transfer = Transfer(*row)
+        seq, head = at.get(transfer.customer_id, (0, NO_HEAD))
+        if transfer.seq != seq + 1 or chain_hash(head, transfer) != transfer.hash:
+            if transfer.customer_id not in broken:
+                yield f"{transfer.customer_id} at {transfer.seq}"
+            broken.add(transfer.customer_id)
+        at[transfer.customer_id] = (transfer.seq, transfer.hash)
+    for customer_id, head_of_book in heads.items():
+        if at.get(customer_id, (0, NO_HEAD)) != head_of_book and customer_id not in broken:
+            yield f"{customer_id} at its head"
+
+
+HEAD = (books.c.customer_id, books.c.seq, books.c.head)
+
+
+class Collected(NamedTuple):
+    """What we believe of payments: by intent, minor units; and whose payments to compare."""
+
+    paid: dict[str, int]
+    under_way: set[str]
+    stripe_customers: set[str]
+
+
+def paid_charges(tx: Connection) -> Collected:
+    rows = tx.execute(
+        select(charges.c.payment_intent, charges.c.amount, charges.c.status).where(
+            charges.c.payment_intent.is_not(None)
+        )
+    ).all()
+    known = tx.scalars(
+        select(customers.c.stripe_customer).where(customers.c.stripe_customer.is_not(None))
+    )
+    return Collected(
+        {row.payment_intent: row.amount for row in rows if row.status == "paid"},
+        {row.payment_intent for row in rows if row.status in IN_FLIGHT},
+        {str(each) for each in known},
+    )
+
+
+def differences(ours: Collected, stripe: StripeGateway) -> Iterator[str]:
+    """Payments that Stripe has and we have not, or the other way round, or twice, or unequal.
+
+    One whose collection is under way is neither: the next answer will book it.
+    """
+    payments = [each for each in stripe.payments() if each.stripe_customer in ours.stripe_customers]
+    theirs = {each.payment_intent: each.amount for each in payments}
+    times = Counter(each.payment_intent for each in payments)
+    yield from (f"{intent} was paid {count} times" for intent, count in times.items() if count > 1)
+    for intent in sorted(theirs.keys() | ours.paid.keys()):
+        if intent not in ours.under_way and theirs.get(intent) != ours.paid.get(intent):
+            yield f"{intent}: Stripe has {theirs.get(intent)}, the books {ours.paid.get(intent)}"
