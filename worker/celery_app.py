@@ -145,6 +145,8 @@ def begin(sender: Any, **_: object) -> None:
         raise SystemExit("metrics count wrong in forked processes: start with --pool threads")
     refuse_unsafe()
     tools = process.open()
+    for weakness in Inbox(tools.redis).weaknesses():
+        log.warning("inbox_store_is_weak", advice=weakness)
     telemetry.serve_metrics("worker", settings().metrics_port, settings().metrics_host)
     observe(tools)
     threading.Thread(target=end_when_stuck, daemon=True).start()

@@ -102,7 +102,9 @@ def sweep(kind: str, tools: Tools) -> int:
     done = 0
     for key in due.find(tools):
         try:
-            due.live(key, tools)
+            with telemetry.span(kind):
+                due.live(key, tools)
+                log.info("due_row_done", kind=kind, key=str(key))
             result = "done"
             done += 1
         except Exception:

@@ -15,6 +15,7 @@ from worker.billing.journal import Journal, Quarantined
 from worker.storage.books import known_fixes, open_books
 from worker.storage.parked import forget_parked
 from worker.storage.post import post
+from worker.storage.quarantine import take_for_replay
 from worker.storage.waiting import take_waiting
 
 
@@ -37,6 +38,15 @@ def settle_parked(entry: Entry, engine: Engine, now: datetime) -> Journal:
     with engine.begin() as tx:
         forget_parked(tx, entry)
         return settle_arrivals(tx, arrivals, unreadable, now)
+
+
+def replay(quarantine_id: str, engine: Engine, now: datetime) -> Journal | None:
+    """Settle what stands in quarantine; None if it is not there, or was replayed before."""
+    with engine.begin() as tx:
+        entry = take_for_replay(tx, quarantine_id, now)
+        if entry is None:
+            return None
+        return settle_arrivals(tx, *read([entry]), now)
 
 
 def quarantine(

@@ -86,7 +86,9 @@ class Settler:
         started = time.perf_counter()
         now = self.clock.now()
         try:
-            journal = settle(entries, connection, now)
+            with telemetry.batch_span("settle", (entry.traceparent for entry in entries)):
+                journal = settle(entries, connection, now)
+                log.info("batch_settled", entries=len(entries), **journal.tally)
         except Exception as error:
             if not blames_the_data(error):
                 raise

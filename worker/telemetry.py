@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
+from itertools import islice
 from time import perf_counter
 
 import structlog
-from opentelemetry import metrics, trace
+from opentelemetry import metrics, propagate, trace
 from opentelemetry.exporter.prometheus import PrometheusMetricReader
 from opentelemetry.metrics import CallbackOptions, Observation
 from opentelemetry.sdk.metrics import MeterProvider
@@ -27,6 +28,8 @@ from schemas.inbox import Entry
 from worker.billing.journal import Journal
 
 SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300]
+
+LINKS_MAX = 128  # OpenTelemetry's own limit of links on a span
 
 meter = metrics.get_meter("fixbill")
 tracer = trace.get_tracer("fixbill")
@@ -119,6 +122,32 @@ def stripe_call(call: str) -> Iterator[dict[str, str]]:
         yield labels
     finally:
         stripe_duration.record(perf_counter() - started, labels)
+
+
+@contextmanager
+def span(name: str, parent: Mapping[str, str] | None = None) -> Iterator[None]:
+    """A span, continuing the trace in these HTTP headers if they name one."""
+    context = propagate.extract(parent) if parent is not None else None
+    with tracer.start_as_current_span(name, context):
+        yield
+
+
+@contextmanager
+def batch_span(name: str, traceparents: Iterable[str | None]) -> Iterator[None]:
+    """A span of its own, linked to the trace of every event in the batch."""
+    links = []
+    for traceparent in islice((each for each in traceparents if each), LINKS_MAX):
+        carried = propagate.extract({"traceparent": traceparent})
+        links.append(trace.Link(trace.get_current_span(carried).get_span_context()))
+    with tracer.start_as_current_span(name, links=links):
+        yield
+
+
+def current_traceparent() -> str | None:
+    """What to send along, so that others can continue this trace."""
+    carrier: dict[str, str] = {}
+    propagate.inject(carrier)
+    return carrier.get("traceparent")
 
 
 def write_logs(level: str) -> None:

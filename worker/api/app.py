@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from importlib.metadata import version
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Request, Response
 
 from worker import inbox, telemetry
 from worker.api import customers, health, track_fix, webhooks
@@ -13,6 +14,12 @@ from worker.api.problems import answer_problems
 from worker.clock import Clock
 from worker.settings import settings
 from worker.storage.engine import API, connect
+
+
+async def traced(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
+    """Continue the caller's trace, if it sent one."""
+    with telemetry.span(f"{request.method} {request.url.path}", request.headers):
+        return await call_next(request)
 
 
 def create_app() -> FastAPI:
@@ -27,6 +34,7 @@ def create_app() -> FastAPI:
     )
     url = env.need("api_database_url" if env.api_database_url else "database_url")
     app.state.doors = Doors(connect(url, API), inbox.connect(env.inbox_url()), Clock())
+    app.middleware("http")(traced)
     answer_problems(app)
     for module in (track_fix, customers, webhooks, health):
         app.include_router(module.router)

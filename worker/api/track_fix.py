@@ -175,7 +175,8 @@ def accept(events: Sequence[Event], doors: Doors) -> None:
     try:
         with doors.redis.pipeline(transaction=False) as pipeline:
             for event in events:
-                append(pipeline, event.customer_id, event.to_bytes(), event.traceparent, "http")
+                trace = event.traceparent or telemetry.current_traceparent()
+                append(pipeline, event.customer_id, event.to_bytes(), trace, "http")
             pipeline.execute()
         result = "accepted"
     except RedisError:

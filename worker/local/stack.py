@@ -8,6 +8,7 @@ import secrets
 import shlex
 import time
 from pathlib import Path
+from typing import Self
 
 from sqlalchemy import text
 
@@ -38,6 +39,13 @@ class Stack:
         self.programs: dict[str, Program] = {}
         self.environment: dict[str, str] = {}
         self.ports: dict[str, int] = {}
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
 
     def start(self) -> None:
         """Bring everything up and wait until it answers; what was up is stopped on failure."""

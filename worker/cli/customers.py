@@ -1,0 +1,97 @@
+"""`fixbill customers`: who they are, what they may use, how they pay."""
+
+from __future__ import annotations
+
+import click
+
+from schemas.plans import BadPlans
+from worker import customers as lives
+from worker.cli.show import print_json
+from worker.cli.usage import print_usage, usage_of
+from worker.process import open_tools
+from worker.stripe_gateway import StripeRefused
+
+EXPECTED = (lives.CustomerProblem, StripeRefused, BadPlans)
+
+as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON alone.")
+
+
+@click.group()
+def command() -> None:
+    """Create customers, show them, and change their plan or payment method."""
+
+
+@command.command()
+@click.argument("customer_id")
+@click.option("--plan", default="trial", show_default=True, help="trial, payg or pro")
+@click.option("--name")
+@click.option("--email")
+@as_json
+def add(customer_id: str, plan: str, name: str | None, email: str | None, as_json: bool) -> None:
+    """Create a customer; a trial gets its sign-up credits."""
+    tools = open_tools()
+    lives.create_customer(
+        customer_id,
+        plan,
+        tools.engine,
+        tools.clock,
+        name=name,
+        email=email,
+        livemode=tools.stripe.livemode,
+    )
+    show_customer(customer_id, as_json)
+
+
+@command.command()
+@click.argument("customer_id")
+@as_json
+def show(customer_id: str, as_json: bool) -> None:
+    """Plan, credits, money and warnings of a customer."""
+    show_customer(customer_id, as_json)
+
+
+@command.command("set-plan")
+@click.argument("customer_id")
+@click.argument("plan")
+@as_json
+def set_plan(customer_id: str, plan: str, as_json: bool) -> None:
+    """From now on, fixes settle under PLAN."""
+    tools = open_tools()
+    lives.set_plan(customer_id, plan, tools.engine, tools.clock)
+    show_customer(customer_id, as_json)
+
+
+@command.command("add-payment-method")
+@click.argument("customer_id")
+@click.argument("payment_method")
+@as_json
+def add_payment_method(customer_id: str, payment_method: str, as_json: bool) -> None:
+    """Attach a Stripe payment method (pm_…) and make it the default.
+
+    The first one brings a trial 5 more credits and moves it to pay as you go. In the sandbox,
+    pm_card_visa is a card that pays.
+    """
+    tools = open_tools()
+    lives.add_payment_method(customer_id, payment_method, tools.engine, tools.stripe, tools.clock)
+    show_customer(customer_id, as_json)
+
+
+@command.command("accept-held")
+@click.argument("customer_id")
+@as_json
+def accept_held(customer_id: str, as_json: bool) -> None:
+    """Let the fixes held so far become money, at the price of the customer's plan."""
+    tools = open_tools()
+    left = lives.accept_held(customer_id, tools.engine, tools.clock)
+    if as_json:
+        print_json({"customer_id": customer_id, "held": left})
+    else:
+        click.echo(f"{left} fixes of {customer_id} are still held")
+
+
+def show_customer(customer_id: str, as_json: bool) -> None:
+    answer = usage_of(customer_id)
+    if as_json:
+        print_json(answer)
+    else:
+        print_usage(answer)

