@@ -39,11 +39,12 @@ class Settler:
     engine: Engine
     redis: Redis
     clock: Clock
+    silence_max: str = SILENCE_MAX
     survivors_settled: bool = False
 
     def turn(self, partitions: Sequence[int], stopping: Callable[[], bool]) -> bool:
         """Hold the partitions for a turn and settle; False if others hold all of them."""
-        with held_partitions(self.engine, partitions) as (connection, held):
+        with held_partitions(self.engine, partitions, self.silence_max) as (connection, held):
             if not held:
                 return False
             inbox = Inbox(self.redis, held)
@@ -129,12 +130,12 @@ def partitions_of(settler: int, settlers: int) -> range:
 
 @contextmanager
 def held_partitions(
-    engine: Engine, partitions: Sequence[int]
+    engine: Engine, partitions: Sequence[int], silence_max: str
 ) -> Iterator[tuple[Connection, list[int]]]:
     """Lock what nobody else holds, on the very connection that commits the batches."""
     with engine.connect() as connection:
         with connection.begin():
-            connection.execute(text(f"SET idle_session_timeout = '{SILENCE_MAX}'"))
+            connection.execute(text(f"SET idle_session_timeout = '{silence_max}'"))
             held = [number for number in partitions if lock(connection, number)]
         try:
             yield connection, held

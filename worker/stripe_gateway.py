@@ -46,7 +46,7 @@ class StripeGateway:
     """One account at Stripe, or its sandbox. Never call it inside a transaction."""
 
     def __init__(self, api_key: str, api_base: str | None = None) -> None:
-        self.livemode = "_live_" in api_key
+        self.livemode = is_live(api_key)
         self.client = StripeClient(
             api_key,
             base_addresses={"api": api_base} if api_base else {},
@@ -132,6 +132,11 @@ class StripeGateway:
             lambda: self.client.v1.customers.update(stripe_customer, default, key),
         )
         return str(attached.id)
+
+
+def is_live(api_key: str) -> bool:
+    """Whether this key moves real money (sk_live_…, rk_live_…)."""
+    return "_live_" in api_key
 
 
 def is_for(charge_id: str, intent: Answer) -> bool:

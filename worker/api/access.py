@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -28,6 +28,8 @@ class Doors:
     engine: Engine
     redis: Redis
     clock: Clock
+    webhook_secrets: Sequence[str]  # several while one is being rotated
+    livemode: bool  # whether our Stripe key moves real money
 
 
 def doors_of(request: Request) -> Doors:

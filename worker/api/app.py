@@ -14,6 +14,7 @@ from worker.api.problems import answer_problems
 from worker.clock import Clock
 from worker.settings import settings
 from worker.storage.engine import API, connect
+from worker.stripe_gateway import is_live
 
 
 async def traced(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
@@ -23,17 +24,29 @@ async def traced(request: Request, call_next: Callable[[Request], Awaitable[Resp
 
 
 def create_app() -> FastAPI:
-    """Connections are made when they are first used."""
+    """The API of this process, from its settings; connections are made when first used."""
     env = settings()
     telemetry.write_logs(env.log_level)
     telemetry.serve_metrics("api", env.metrics_port, env.metrics_host)
+    url = env.need("api_database_url" if env.api_database_url else "database_url")
+    return build_app(
+        Doors(
+            engine=connect(url, API),
+            redis=inbox.connect(env.inbox_url()),
+            clock=Clock(),
+            webhook_secrets=env.webhook_secrets(),
+            livemode=is_live(env.need("stripe_api_key")),
+        )
+    )
+
+
+def build_app(doors: Doors) -> FastAPI:
     app = FastAPI(
         title="Fixbill",
         version=version("fixbill"),
         summary="Bill once, and only once, for every fix that reaches a main branch.",
     )
-    url = env.need("api_database_url" if env.api_database_url else "database_url")
-    app.state.doors = Doors(connect(url, API), inbox.connect(env.inbox_url()), Clock())
+    app.state.doors = doors
     app.middleware("http")(traced)
     answer_problems(app)
     for module in (track_fix, customers, webhooks, health):

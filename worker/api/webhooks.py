@@ -11,7 +11,6 @@ from starlette.responses import JSONResponse, Response
 from schemas.answers import Problem
 from worker.api.access import Doors, Opened
 from worker.api.problems import Refusal
-from worker.settings import settings
 from worker.storage.stripe_events import store_event
 from worker.stripe_gateway import WEBHOOK_BYTES_MAX, BadWebhook, verified_webhook
 
@@ -32,11 +31,10 @@ async def stripe(request: Request, doors: Opened) -> Response:
 
 
 def store(body: bytes, signature: str | None, doors: Doors) -> None:
-    env = settings()
     now = doors.clock.wall()
     try:
-        event = verified_webhook(body, signature, env.webhook_secrets(), now)
-        if event["livemode"] != ("_live_" in env.need("stripe_api_key")):
+        event = verified_webhook(body, signature, doors.webhook_secrets, now)
+        if event["livemode"] != doors.livemode:
             raise BadWebhook("livemode: test and live events do not mix")
     except BadWebhook as error:
         raise Refusal(HTTPStatus.BAD_REQUEST, str(error)) from error

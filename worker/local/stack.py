@@ -27,6 +27,9 @@ READY_WITHIN = 60.0  # seconds
 WATCH_EVERY = 0.2
 
 
+PASSED_ON = ("celery_broker_url", "inbox_redis_url", "plans_file", "settlers", "log_level")
+
+
 class Stack:
     """Everything `fixbill up` runs. State, logs, ports and secrets live in `directory`."""
 
@@ -84,6 +87,7 @@ class Stack:
             "OWNER_DATABASE_URL": owner,
             "REDIS_URL": self.valkey.url if self.valkey else env.need("redis_url"),
             "TRUST_REDIS": "1",
+            **passed_on(),
             "FIXBILL_API_URL": f"http://127.0.0.1:{api}",
             "FIXBILL_METRICS_URL": f"http://127.0.0.1:{self.port('worker')}/metrics",
             **self.stripe(),
@@ -213,3 +217,10 @@ class Stack:
         """The owner's URL with another login."""
         address = owner.rpartition("@")[2]
         return f"postgresql://{role}:{self.secret(role)}@{address}"
+
+
+def passed_on() -> dict[str, str]:
+    """Settings that our processes share with whoever starts the stack."""
+    env = settings()
+    given = [name for name in PASSED_ON if name in env.model_fields_set]
+    return {name.upper(): env.need(name) for name in given}
