@@ -17,13 +17,12 @@ from kombu.entity import Queue
 from structlog import get_logger
 
 from producers.publish import append
-from worker import telemetry
+from worker import gauges, telemetry
 from worker.due import DUE, Tools, sweep
 from worker.inbox import Inbox
 from worker.process import open_tools, refuse_unsafe
 from worker.settings import settings
 from worker.settler import Settler, partitions_of
-from worker.storage.quarantine import count_standing
 
 log = get_logger()
 
@@ -148,29 +147,8 @@ def begin(sender: Any, **_: object) -> None:
     for weakness in Inbox(tools.redis).weaknesses():
         log.warning("inbox_store_is_weak", advice=weakness)
     telemetry.serve_metrics("worker", settings().metrics_port, settings().metrics_host)
-    observe(tools)
+    gauges.observe(tools)
     threading.Thread(target=end_when_stuck, daemon=True).start()
-
-
-def observe(tools: Tools) -> None:
-    inbox = Inbox(tools.redis)
-    telemetry.gauge("fixbill.inbox.depth", "Entries not yet settled", lambda: inbox.depth().entries)
-    telemetry.gauge(
-        "fixbill.inbox.oldest.age",
-        "Age of the oldest entry not yet settled",
-        lambda: age_of(inbox, tools),
-        unit="s",
-    )
-    telemetry.gauge(
-        "fixbill.quarantine.entries",
-        "Entries in quarantine that wait for a person",
-        lambda: count_standing(tools.engine),
-    )
-
-
-def age_of(inbox: Inbox, tools: Tools) -> float:
-    oldest = inbox.depth().oldest
-    return (tools.clock.wall() - oldest).total_seconds() if oldest else 0.0
 
 
 @signals.worker_ready.connect

@@ -131,7 +131,7 @@ def book_payment_method(
 
 def open_book(tx: Connection, customer_id: str, clock: Clock) -> tuple[Journal, Book]:
     """The customer's row first, then anything else; raises CustomerProblem."""
-    books = open_books(tx, [customer_id])
+    books = open_books(tx, [customer_id], with_backlog=True)
     if customer_id not in books:
         raise unknown(customer_id)
     return Journal(books, Known(), clock.now()), books[customer_id]

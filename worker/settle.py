@@ -64,7 +64,10 @@ def settle_arrivals(
     now: datetime,
     customer_ids: Collection[str] = (),
 ) -> Journal:
-    books = open_books(tx, {*customer_ids, *(arrival.event.customer_id for arrival in arrivals)})
+    wanted = {*customer_ids, *(arrival.event.customer_id for arrival in arrivals)}
+    # A revert can give a credit back, which then belongs to the oldest held fix.
+    reverts = any(arrival.event.reverts for arrival in arrivals)
+    books = open_books(tx, wanted, with_backlog=reverts)
     arrivals = take_waiting(tx, books) + arrivals
     known = known_fixes(tx, [arrival.event for arrival in arrivals])
     journal = decide_batch(arrivals, books, known, now)

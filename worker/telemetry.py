@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from itertools import islice
 from time import perf_counter
+from typing import TypeVar
 
 import structlog
 from opentelemetry import metrics, propagate, trace
@@ -28,6 +29,8 @@ from schemas.inbox import Entry
 from worker.billing.journal import Journal
 
 SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300]
+
+Source = TypeVar("Source")
 
 LINKS_MAX = 128  # OpenTelemetry's own limit of links on a span
 
@@ -86,18 +89,19 @@ def exposition() -> tuple[bytes, str]:
     return generate_latest(), CONTENT_TYPE_LATEST
 
 
-def gauge(name: str, description: str, read: Callable[[], float | None], unit: str = "") -> None:
-    """A number that is read when Prometheus asks; a failing source leaves it out."""
+def observe(
+    name: str, description: str, unit: str, read: Callable[[Source], float], source: Source
+) -> None:
+    """A gauge that is read when Prometheus asks; a failing source leaves it out."""
 
-    def observe(_: CallbackOptions) -> Iterable[Observation]:
+    def observation(_: CallbackOptions) -> Iterable[Observation]:
         try:
-            value = read()
+            return [Observation(read(source))]
         except Exception:
             structlog.get_logger().warning("gauge_unreadable", gauge=name, exc_info=True)
             return []
-        return [] if value is None else [Observation(value)]
 
-    meter.create_observable_gauge(name, [observe], unit=unit, description=description)
+    meter.create_observable_gauge(name, [observation], unit=unit, description=description)
 
 
 def settled(journal: Journal, entries: Sequence[Entry], seconds: float, now: datetime) -> None:

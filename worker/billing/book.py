@@ -50,7 +50,7 @@ class Book:
         """Whether there is a credit, or the customer's agreement, for it."""
         agreed = self.spending_cap is not None or self.accepted_held_until is not None
         payable = self.has_payment_method and not self.past_due and self.price is not None
-        return self.held > 0 and (bool(self.grants) or (agreed and payable))
+        return bool(self.grants) or (agreed and payable)
 
     def spent_in(self, cycle_start: datetime) -> int:
         return self.spent if self.spent_cycle == cycle_start else 0

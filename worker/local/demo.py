@@ -35,7 +35,9 @@ from worker.usage.freshness import watermark
 from worker.usage.history import ChargeLine, FixLine, list_charges, list_fixes
 from worker.usage.verify import Check, verify
 
-EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
+# In a checkout, or as the wheel carries them.
+CHECKOUT = Path(__file__).parents[2] / "docs" / "examples" / "github"
+EXAMPLES = CHECKOUT if CHECKOUT.is_dir() else Path(__file__).with_name("examples")
 REVERTED_AFTER = timedelta(days=1)
 SETTLED_WITHIN = 40.0  # seconds
 UNSETTLED = ("open", "frozen")
@@ -103,17 +105,17 @@ def create_customers(tools: Tools) -> None:
 def publish_all(stack: Stack, tools: Tools) -> Iterator[Told]:
     doors = DemoDoors(stack, tools)
     for number in range(1, 5):
-        yield doors.by_http(TRIAL, "merged-dependency-bump.json", f"CVE-2026-100{number}")
-    yield doors.by_cli(TRIAL, "merged-dependency-bump.json", "CVE-2026-1005")
+        yield doors.by_http(TRIAL, "merged-base-images-openssl.json", f"CVE-2026-100{number}")
+    yield doors.by_cli(TRIAL, "merged-base-images-openssl.json", "CVE-2026-1005")
     for number in (6, 7):
-        yield doors.by_http(TRIAL, "merged-dependency-bump.json", f"CVE-2026-100{number}")
-    yield doors.revert(TRIAL, "merged-dependency-bump.json", "CVE-2026-1001")
-    yield doors.by_cli(PAYG, "merged-sql-injection-fix.json")
-    yield doors.by_http(PAYG, "merged-sql-injection-fix.json", "CWE-89-login")
-    yield doors.by_cli(PAYG, "merged-sql-injection-fix.json", note="the same again")
-    yield doors.by_http(PRO, "merged-xss-fix.json", "CWE-79-search")
-    yield doors.by_celery(PRO, "merged-xss-fix.json", "CWE-79-profile")
-    yield doors.by_http(DECLINING, "merged-secret-removal.json")
+        yield doors.by_http(TRIAL, "merged-base-images-openssl.json", f"CVE-2026-100{number}")
+    yield doors.revert(TRIAL, "merged-base-images-openssl.json", "CVE-2026-1001")
+    yield doors.by_cli(PAYG, "merged-order-events-sql-injection.json")
+    yield doors.by_http(PAYG, "merged-order-events-sql-injection.json", "CWE-89-login")
+    yield doors.by_cli(PAYG, "merged-order-events-sql-injection.json", note="the same again")
+    yield doors.by_http(PRO, "merged-storefront-lodash.json", "CVE-2026-2001")
+    yield doors.by_celery(PRO, "merged-storefront-lodash.json", "CVE-2026-2002")
+    yield doors.by_http(DECLINING, "merged-payments-api-requests.json")
     yield doors.by_cli(PAYG, "closed-unmerged.json")
     yield doors.garbage()
 

@@ -26,8 +26,13 @@ EVENT = ("customer_id", "source", "event_id")
 GRANT = ("customer_id", "grant_id")
 
 
-def open_books(tx: Connection, customer_ids: Iterable[str]) -> dict[str, Book]:
-    """Lock these customers, in id order, and read their books; unknown ones are left out."""
+def open_books(
+    tx: Connection, customer_ids: Iterable[str], *, with_backlog: bool = False
+) -> dict[str, Book]:
+    """Lock these customers, in id order, and read their books; unknown ones are left out.
+
+    A backlog is read where something could pay for it, or when what follows may bring that.
+    """
     wanted = {(customer_id,) for customer_id in customer_ids}
     in_order = "ORDER BY books.customer_id FOR UPDATE OF books"  # one order everywhere: no deadlock
     books = {
@@ -41,7 +46,7 @@ def open_books(tx: Connection, customer_ids: Iterable[str]) -> dict[str, Book]:
         books[row["customer_id"]].open_charge = charge_from(row)
     for book in books.values():
         book.grants.sort(key=order_of_use)
-        if book.backlog_may_settle():
+        if book.held and (with_backlog or book.backlog_may_settle()):
             book.backlog = oldest_held(tx, book.customer_id)
     return books
 

@@ -55,9 +55,18 @@ def replace(
 
 
 def add(tx: Connection, table: Table, rows: Sequence[Row]) -> None:
-    """Insert rows, or add their numbers to the row that has the same primary key."""
-    if rows:
-        execute(tx, upsert(table), rows)
+    """Insert rows, or add their numbers to the row that has the same primary key.
+
+    A row that takes something away has to be there: Postgres checks the constraints of what it
+    would insert before it finds the row to add to.
+    """
+    keys = len(table.primary_key)
+    takes = [row for row in rows if min(row[keys:]) < 0]
+    gives = [row for row in rows if min(row[keys:]) >= 0]
+    if gives:
+        execute(tx, upsert(table), gives)
+    if takes:
+        execute(tx, increase(table), takes)
 
 
 def driver(tx: Connection) -> Driver[Any]:
@@ -91,10 +100,7 @@ def select_from(table: Table, by: tuple[str, ...], end: str) -> sql.Composed:
         names(table.columns, table.name),
         sql.Identifier(table.name),
         unnested(table, by),
-        sql.SQL(" AND ").join(
-            sql.SQL("{} = {}").format(sql.Identifier(table.name, key), sql.Identifier("new", key))
-            for key in by
-        ),
+        equal(table, by),
         sql.SQL(end),
     )
 
@@ -109,10 +115,7 @@ def update(table: Table, columns: tuple[str, ...]) -> sql.Composed:
             for name in columns
         ),
         unnested(table, keys + columns),
-        sql.SQL(" AND ").join(
-            sql.SQL("{} = {}").format(sql.Identifier(table.name, key), sql.Identifier("new", key))
-            for key in keys
-        ),
+        equal(table, keys),
     )
 
 
@@ -131,6 +134,31 @@ def upsert(table: Table) -> sql.Composed:
             )
             for name in counts
         ),
+    )
+
+
+@cache
+def increase(table: Table) -> sql.Composed:
+    keys = [column.name for column in table.primary_key]
+    counts = [column.name for column in table.columns if column.name not in keys]
+    return sql.SQL("UPDATE {} SET {} FROM {} WHERE {}").format(
+        sql.Identifier(table.name),
+        sql.SQL(", ").join(
+            sql.SQL("{0} = {1} + {2}").format(
+                sql.Identifier(name), sql.Identifier(table.name, name), sql.Identifier("new", name)
+            )
+            for name in counts
+        ),
+        unnested(table, tuple(column.name for column in table.columns)),
+        equal(table, keys),
+    )
+
+
+def equal(table: Table, keys: Iterable[str]) -> sql.Composed:
+    """The row's key is the one in `new`."""
+    return sql.SQL(" AND ").join(
+        sql.SQL("{} = {}").format(sql.Identifier(table.name, key), sql.Identifier("new", key))
+        for key in keys
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, exists, insert, or_, select, update
+from sqlalchemy import Connection, Engine, exists, func, insert, or_, select, update
 
 from worker.billing.answers import Answer
 from worker.billing.charges import IN_FLIGHT, Charge, ChargeStatus
@@ -86,6 +86,12 @@ def find_charge(
         )
     ).first()
     return ChargeKey(*row) if row else None
+
+
+def count_parked(engine: Engine) -> int:
+    parked = select(func.count()).select_from(charges).where(charges.c.status == "parked")
+    with engine.begin() as tx:
+        return tx.scalar(parked) or 0
 
 
 def end_lease(tx: Connection, key: ChargeKey) -> None:
