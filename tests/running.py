@@ -129,6 +129,7 @@ def running_stack(directory: Path, **more: str) -> Iterator[RunningStack]:
 def started(directory: Path, **more: str) -> Iterator[subprocess.Popen[bytes]]:
     """`fixbill up`, ready; killed at the latest when the test is over."""
     directory.mkdir(parents=True, exist_ok=True)
+    (directory / "env").unlink(missing_ok=True)  # of a supervisor that was killed
     with (directory / "up.log").open("wb") as log:
         supervisor = subprocess.Popen(
             [sys.executable, "-m", "worker.cli.main", "up", "--dir", str(directory)],
@@ -138,10 +139,9 @@ def started(directory: Path, **more: str) -> Iterator[subprocess.Popen[bytes]]:
             start_new_session=True,
         )
     try:
-        ready = eventually(
-            lambda: (directory / "env").exists() or supervisor.poll() is not None, READY_WITHIN
-        )
-        assert ready and supervisor.poll() is None, (directory / "up.log").read_text()
+        env = directory / "env"
+        eventually(lambda: env.exists() or supervisor.poll() is not None, READY_WITHIN)
+        assert env.exists(), (directory / "up.log").read_text()
         yield supervisor
     finally:
         if supervisor.poll() is None:
