@@ -4,7 +4,7 @@
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 
-UV := $(shell command -v uv || echo "env PYTHONPATH=.tools python3 -m uv")
+UV := $(shell command -v uv || echo .tools/bin/uv)
 RUN := $(UV) run --quiet --frozen --extra embedded
 export UV_PYTHON_DOWNLOADS = never
 
@@ -12,9 +12,16 @@ export UV_PYTHON_DOWNLOADS = never
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
+# Debian refuses to let pip touch its own Python; a directory of ours is allowed. Where there is no
+# pip, a virtual environment brings one.
+.tools/bin/uv:
+	@python3 -m pip install --quiet --disable-pip-version-check --target .tools uv 2>/dev/null \
+	|| { python3 -m venv .tools/venv && .tools/venv/bin/pip install --quiet uv \
+	     && mkdir -p .tools/bin && ln -sf ../venv/bin/uv .tools/bin/uv; } \
+	|| { echo "uv is missing, and python3 has neither pip nor venv to fetch it with" >&2; exit 1; }
+
 .PHONY: install
-install: ## Fetch uv if needed, and everything in uv.lock
-	@command -v uv >/dev/null || test -d .tools/uv || python3 -m pip install --quiet --disable-pip-version-check --target .tools uv
+install: $(filter .tools/%,$(UV)) ## Fetch uv if needed, and everything in uv.lock
 	@$(UV) sync --quiet --frozen --extra embedded
 
 .PHONY: demo

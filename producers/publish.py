@@ -1,4 +1,4 @@
-"""Publishing: one XADD per event, acknowledged when it is on disk."""
+"""Publishing to the inbox: one XADD per event, acknowledged when it is on disk."""
 
 from __future__ import annotations
 
@@ -7,13 +7,29 @@ from dataclasses import dataclass
 from typing import Any
 
 from redis import Redis
-from redis.exceptions import RedisError, ResponseError
+from redis.backoff import NoBackoff
+from redis.exceptions import (
+    AuthenticationError,
+    AuthorizationError,
+    ClusterDownError,
+    MasterDownError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    RedisError,
+    ResponseError,
+    TryAgainError,
+)
+from redis.retry import Retry
 
+from producers.doors import Answered, Undelivered, deliver
 from producers.spool import Spool
+from schemas.answers import receipt
 from schemas.events import Event
 from schemas.inbox import DOOR, EVENT, TRACEPARENT, partition_of, stream_of
 
-CHUNK = 500  # events a round trip; bounds what one lost reply leaves in doubt
+# "Not now", said by a store that is full, failing over or cut off from its disk or replicas.
+LATER = (OutOfMemoryError, ReadOnlyError, ClusterDownError, MasterDownError, TryAgainError)
+LATER_CODES = ("MISCONF", "NOREPLICAS")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,37 +58,47 @@ Published = Accepted | Spooled | Refused
 
 
 def connect(url: str) -> Redis:
-    """A connection that gives up in seconds: a pipeline must not hang on us."""
-    return Redis.from_url(url, protocol=2, socket_timeout=5, socket_connect_timeout=3)
+    """A connection that gives up in seconds, and never sends twice by itself."""
+    return Redis.from_url(
+        url,
+        protocol=2,
+        socket_timeout=5,
+        socket_connect_timeout=3,
+        retry=Retry(NoBackoff(), 0),
+    )
 
 
 def publish(
-    events: Sequence[Event], *, redis: Redis, spool: Spool | None = None, door: str = "redis"
+    events: Sequence[Event], *, redis: Redis, spool: Spool | None = None
 ) -> list[Published]:
     """Append to the inbox. Whatever is not Accepted may still have arrived: keep the event's id.
 
     Sending an event again is always safe, so nothing is retried here behind the caller's back.
     """
-    results: list[Published] = []
-    for start in range(0, len(events), CHUNK):
-        results += publish_chunk(events[start : start + CHUNK], redis, spool, door)
-    return results
+    answers = deliver(events, [lambda chunk: append_all(chunk, redis)], spool)
+    return [published(event, answer) for event, answer in zip(events, answers, strict=True)]
 
 
-def publish_chunk(
-    events: Sequence[Event], redis: Redis, spool: Spool | None, door: str
-) -> list[Published]:
+def published(event: Event, answer: Answered) -> Published:
+    if isinstance(answer, Undelivered):
+        return Refused(event, answer.why)
+    if answer.status == "spooled":
+        return Spooled(event)
+    if answer.status == "refused":
+        return Refused(event, answer.detail or "")
+    return Accepted(event)
+
+
+def append_all(events: Sequence[Event], redis: Redis, door: str = "redis") -> list[Answered]:
+    """The Redis door: all in one round trip."""
     try:
         with redis.pipeline(transaction=False) as pipeline:
             for event in events:
                 append(pipeline, event.customer_id, event.to_bytes(), event.traceparent, door)
             replies = pipeline.execute(raise_on_error=False)
     except RedisError as error:
-        return [undelivered(event, error, spool) for event in events]
-    return [
-        undelivered(event, reply, spool) if isinstance(reply, Exception) else Accepted(event)
-        for event, reply in zip(events, replies, strict=True)
-    ]
+        return [answered(event, error) for event in events]
+    return [answered(event, reply) for event, reply in zip(events, replies, strict=True)]
 
 
 def append(redis: Redis, customer_id: str, body: bytes, traceparent: str | None, door: str) -> Any:
@@ -83,9 +109,16 @@ def append(redis: Redis, customer_id: str, body: bytes, traceparent: str | None,
     return redis.xadd(stream_of(partition_of(customer_id)), fields)
 
 
-def undelivered(event: Event, error: Exception, spool: Spool | None) -> Published:
-    """A store that answers "no" is told to the caller; one that doesn't answer, to the spool."""
-    if spool is None or (isinstance(error, ResponseError) and "OOM" not in str(error)):
-        return Refused(event, f"the inbox did not take it: {error}")
-    spool.keep(event)
-    return Spooled(event)
+def answered(event: Event, reply: object) -> Answered:
+    """A store that says "no" is told to the caller; one that is silent or busy, to the spool."""
+    if not isinstance(reply, Exception):
+        return receipt(event, "accepted")
+    why = f"the inbox did not take it: {reply}"
+    return receipt(event, "refused", why) if is_definite(reply) else Undelivered(event, why)
+
+
+def is_definite(error: Exception) -> bool:
+    if isinstance(error, (AuthenticationError, AuthorizationError)):
+        return True
+    passing = isinstance(error, LATER) or str(error).startswith(LATER_CODES)
+    return isinstance(error, ResponseError) and not passing

@@ -10,7 +10,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from redis import Redis
+from redis.backoff import NoBackoff
 from redis.exceptions import ResponseError
+from redis.retry import Retry
 from structlog import get_logger
 
 from schemas.inbox import (
@@ -32,7 +34,7 @@ RETENTION = timedelta(hours=48)
 
 
 def connect(url: str) -> Redis:
-    """The time-out leaves room for the blocking read."""
+    """The time-out leaves room for the blocking read; nothing is sent twice behind our back."""
     return Redis.from_url(
         url,
         protocol=2,
@@ -40,6 +42,7 @@ def connect(url: str) -> Redis:
         socket_connect_timeout=3,
         socket_keepalive=True,
         health_check_interval=10,
+        retry=Retry(NoBackoff(), 0),
     )
 
 

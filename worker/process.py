@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import Engine
 
-from worker import inbox
+from worker import inbox, telemetry
 from worker.clock import Clock
 from worker.due import Tools
 from worker.settings import settings
@@ -17,8 +17,9 @@ class Unsafe(RuntimeError):
 
 
 def open_tools(pool_size: int = 8) -> Tools:
-    """Connections are made when they are first used."""
+    """Connections are made when they are first used; logs go to stderr as JSON from here on."""
     env = settings()
+    telemetry.write_logs(env.log_level)
     return Tools(
         engine=open_engine(pool_size),
         redis=inbox.connect(env.inbox_url()),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 from pathlib import Path
 
-from pydantic import AliasChoices, Field, SecretStr, ValidationError
+from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -44,8 +44,7 @@ class Settings(BaseSettings):
     fixbill_api_key: SecretStr | None = None
     fixbill_customer: str | None = None
     fixbill_spool: Path | None = None
-    github_event_path: Path | None = None
-    ci: bool = Field(default=False, validation_alias=AliasChoices("ci"))
+    ci: str | None = None  # set by CI systems, to whatever they like
 
     def need(self, name: str) -> str:
         """The value of a setting that has to be there; raises MissingSetting."""

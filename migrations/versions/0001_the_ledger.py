@@ -45,6 +45,7 @@ API_MAY = {
         "attempts",
         "usage",
         "waiting_fixes",
+        "parked_entries",
         "quarantine",
         "api_keys",
     ),
@@ -63,6 +64,7 @@ PER_CUSTOMER = (
     "attempts",
     "usage",
     "waiting_fixes",
+    "parked_entries",
     "quarantine",
 )
 
@@ -91,7 +93,6 @@ def create_roles() -> None:
     op.execute(f"GRANT SELECT ON alembic_version TO {WORKER}, {API}")
     # ON CONFLICT needs to read the key it arbitrates on.
     op.execute(f"GRANT SELECT (event_id) ON stripe_events TO {API}")
-    op.execute(f"GRANT SELECT (entry_key) ON parked_entries TO {API}")
     op.execute(f"GRANT UPDATE (last_used_at) ON api_keys TO {API}")
 
 
@@ -140,6 +141,7 @@ def separate_customers() -> None:
             f"CREATE POLICY own_rows ON {name} FOR SELECT TO {API} "
             "USING (customer_id = current_setting('fixbill.customer_id', true))"
         )
+    op.execute(f"CREATE POLICY parking ON parked_entries FOR INSERT TO {API} WITH CHECK (true)")
 
 
 def downgrade() -> None:

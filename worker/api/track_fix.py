@@ -17,7 +17,7 @@ from starlette.responses import JSONResponse, Response
 from structlog import get_logger
 
 from producers.publish import append
-from schemas.answers import Problem, Receipt
+from schemas.answers import Problem, Receipt, receipt
 from schemas.events import BadEvent, Event, parse_json, validated
 from schemas.ids import new_id
 from schemas.inbox import EVENT_BYTES_MAX, Entry
@@ -26,7 +26,7 @@ from worker.api.access import Caller, Doors, Opened, may, rows_of, serves
 from worker.api.problems import Refusal
 from worker.storage.api_keys import ApiKey
 from worker.storage.parked import park
-from worker.usage.receipts import receipt, receipt_of
+from worker.usage.receipts import receipt_of
 
 log = get_logger()
 router = APIRouter()

@@ -8,8 +8,8 @@ from typing import NamedTuple
 from worker.billing.answers import Answer, AnswerKind, is_hard
 from worker.billing.charges import Charge, ChargeStatus
 
-ASK_AGAIN = timedelta(seconds=20)  # after an unknown outcome
-COME_BACK = timedelta(seconds=30)  # after "too many requests"
+ASK_AGAIN = timedelta(seconds=10)  # after an unknown outcome
+COME_BACK = timedelta(seconds=15)  # after "too many requests"
 
 
 class Policy(NamedTuple):

@@ -26,7 +26,7 @@ from worker.billing.charges import ChargeStatus
 from worker.billing.cycles import Cycle, month_of
 from worker.billing.fix import FixOutcome
 from worker.billing.ledger import CREDIT
-from worker.storage.tables import books, charges, grants, transfers, usage
+from worker.storage.tables import books, charges, grants, parked_entries, transfers, usage
 
 LOW_CREDIT = 2
 NEAR_CAP = 0.8  # of the spending cap
@@ -48,7 +48,7 @@ def current_usage(
     limits = limits_of(book, cycle)
     return Usage(
         customer_id=customer_id,
-        as_of=as_of or book["accepted_at"] or cycle.start,
+        as_of=fresh_until(tx, customer_id, as_of or book["accepted_at"] or cycle.start),
         plan=plan_answer(book, version),
         cycle=CycleAnswer(start=cycle.start, end=cycle.end),
         fixes=total_of(repositories),
@@ -60,6 +60,16 @@ def current_usage(
         limits=limits,
         warnings=warnings_of(book, version, credit, limits),
     )
+
+
+def fresh_until(tx: Connection, customer_id: str, as_of: datetime) -> datetime:
+    """What was parked while the inbox was away is accepted too, and not settled yet."""
+    parked = tx.scalar(
+        select(func.min(parked_entries.c.accepted_at)).where(
+            parked_entries.c.customer_id == customer_id
+        )
+    )
+    return min(as_of, parked) if parked else as_of
 
 
 def plan_answer(book: Any, version: PlanVersion) -> PlanAnswer:

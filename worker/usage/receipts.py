@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import Connection, select
 
-from schemas.answers import Receipt
+from schemas.answers import Receipt, receipt
 from schemas.events import Event
 from schemas.money import Money
 from worker.storage.quarantine import refusal_of
@@ -61,16 +61,3 @@ def waiting(tx: Connection, event: Event) -> Receipt | None:
     if row is None:
         return None
     return receipt(event, "waiting", detail="this customer is not known yet")
-
-
-def receipt(event: Event, status: str, **more: object) -> Receipt:
-    """A receipt for this event."""
-    return Receipt.model_validate(
-        {
-            "event_id": event.id,
-            "customer_id": event.customer_id,
-            "fix_id": event.fix_id,
-            "status": status,
-            **more,
-        }
-    )
