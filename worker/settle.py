@@ -12,7 +12,9 @@ from schemas.inbox import Entry
 from worker.billing.batch import decide_batch
 from worker.billing.fix import Arrival
 from worker.billing.journal import Journal, Quarantined
+from worker.billing.known import Known
 from worker.storage.books import known_fixes, open_books
+from worker.storage.engine import blames_the_data
 from worker.storage.parked import forget_parked
 from worker.storage.post import post
 from worker.storage.quarantine import take_for_replay
@@ -21,58 +23,64 @@ from worker.storage.waiting import take_waiting
 
 def settle(entries: Sequence[Entry], connection: Connection, now: datetime) -> Journal:
     """Read what came in, open the books it touches, decide, post. One commit."""
-    arrivals, unreadable = read(entries)
     with connection.begin():
-        return settle_arrivals(connection, arrivals, unreadable, now)
+        return settle_entries(connection, entries, now)
 
 
 def settle_backlog(customer_id: str, engine: Engine, now: datetime) -> Journal:
     """Settle what waited for this customer to be known, or for a way to pay."""
     with engine.begin() as tx:
-        return settle_arrivals(tx, [], [], now, {customer_id})
+        return settle_entries(tx, [], now, {customer_id})
 
 
 def settle_parked(entry: Entry, engine: Engine, now: datetime) -> Journal:
-    """Settle an entry that was parked while the inbox was away."""
-    arrivals, unreadable = read([entry])
-    with engine.begin() as tx:
-        forget_parked(tx, entry)
-        return settle_arrivals(tx, arrivals, unreadable, now)
+    """Settle what the HTTP door took in while the inbox was away."""
+    try:
+        with engine.begin() as tx:
+            forget_parked(tx, entry)
+            return settle_entries(tx, [entry], now)
+    except Exception as error:
+        if not blames_the_data(error):
+            raise
+        with engine.begin() as tx:
+            forget_parked(tx, entry)
+            return set_aside(tx, unsettleable(entry, error), now)
 
 
 def replay(quarantine_id: str, engine: Engine, now: datetime) -> Journal | None:
     """Settle what stands in quarantine; None if it is not there, or was replayed before."""
     with engine.begin() as tx:
         entry = take_for_replay(tx, quarantine_id, now)
-        if entry is None:
-            return None
-        return settle_arrivals(tx, *read([entry]), now)
+        return settle_entries(tx, [entry], now) if entry else None
 
 
-def quarantine(
-    entry: Entry, connection: Connection, now: datetime, reason: str, detail: str
-) -> Journal:
+def quarantine(refused: Quarantined, connection: Connection, now: datetime) -> Journal:
     """Set one entry aside without trying to settle it."""
     with connection.begin():
-        return settle_arrivals(connection, [], [Quarantined(entry, None, reason, detail)], now)
+        return set_aside(connection, refused, now)
 
 
-def settle_arrivals(
-    tx: Connection,
-    arrivals: list[Arrival],
-    unreadable: list[Quarantined],
-    now: datetime,
-    customer_ids: Collection[str] = (),
+def settle_entries(
+    tx: Connection, entries: Sequence[Entry], now: datetime, customer_ids: Collection[str] = ()
 ) -> Journal:
+    """The verbs of a settlement, in the caller's transaction."""
+    arrivals, unreadable = read(entries)
     wanted = {*customer_ids, *(arrival.event.customer_id for arrival in arrivals)}
     # A revert can give a credit back, which then belongs to the oldest held fix.
     reverts = any(arrival.event.reverts for arrival in arrivals)
     books = open_books(tx, wanted, with_backlog=reverts)
-    arrivals = take_waiting(tx, books) + arrivals
+    waited, spoilt = read(take_waiting(tx, books))
+    arrivals = waited + arrivals
     known = known_fixes(tx, [arrival.event for arrival in arrivals])
     journal = decide_batch(arrivals, books, known, now)
-    journal.quarantined += unreadable
-    journal.tally["quarantined"] += len(unreadable)
+    journal.refuse(unreadable + spoilt)
+    post(tx, journal)
+    return journal
+
+
+def set_aside(tx: Connection, refused: Quarantined, now: datetime) -> Journal:
+    journal = Journal({}, Known(), now)
+    journal.refuse([refused])
     post(tx, journal)
     return journal
 
@@ -86,3 +94,10 @@ def read(entries: Sequence[Entry]) -> tuple[list[Arrival], list[Quarantined]]:
         except BadEvent as error:
             unreadable.append(Quarantined(entry, None, "unreadable", str(error)))
     return arrivals, unreadable
+
+
+def unsettleable(entry: Entry, error: Exception) -> Quarantined:
+    """Told by the kind of error alone: its text may quote the data."""
+    cause = getattr(error, "orig", None) or error
+    detail = f"{type(cause).__name__} while settling; the log has the rest"
+    return Quarantined(entry, None, "unsettleable", detail)

@@ -15,9 +15,10 @@ from structlog import get_logger
 
 from schemas.inbox import PARTITIONS, Entry
 from worker import telemetry
+from worker.billing.journal import Quarantined
 from worker.clock import Clock
 from worker.inbox import Inbox
-from worker.settle import quarantine, settle
+from worker.settle import quarantine, settle, unsettleable
 from worker.storage.engine import blames_the_data
 from worker.storage.tables import entry_tries
 
@@ -99,7 +100,7 @@ class Settler:
                 self.settle_divided(entries[middle:], connection)
                 return
             log.error("entry_cannot_be_settled", entry=entries[0].key, exc_info=True)
-            journal = quarantine(entries[0], connection, now, "unsettleable", reason_of(error))
+            journal = quarantine(unsettleable(entries[0], error), connection, now)
         telemetry.settled(journal, entries, time.perf_counter() - started, self.clock.wall())
 
     def settle_survivors(self, inbox: Inbox, connection: Connection) -> None:
@@ -110,13 +111,9 @@ class Settler:
         while entries := inbox.pending(BATCH):
             for entry in entries:
                 if count_try(connection, entry) > DEATHS_MAX:
-                    journal = quarantine(
-                        entry,
-                        connection,
-                        self.clock.now(),
-                        "kills_the_worker",
-                        f"the worker died {DEATHS_MAX} times with this entry in hand",
-                    )
+                    detail = f"the worker died {DEATHS_MAX} times with this entry in hand"
+                    refused = Quarantined(entry, None, "kills_the_worker", detail)
+                    journal = quarantine(refused, connection, self.clock.now())
                     telemetry.settled(journal, [entry], 0, self.clock.wall())
                 else:
                     self.settle_divided([entry], connection)
@@ -172,9 +169,3 @@ def count_try(connection: Connection, entry: Entry) -> int:
 def forget_tries(connection: Connection, entry: Entry) -> None:
     with connection.begin():
         connection.execute(delete(entry_tries).where(entry_tries.c.entry_key == entry.key))
-
-
-def reason_of(error: Exception) -> str:
-    """The kind of error alone: its text may quote the data."""
-    cause = getattr(error, "orig", None) or error
-    return f"{type(cause).__name__} while settling; the log has the rest"

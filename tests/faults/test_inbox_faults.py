@@ -15,8 +15,8 @@ from sqlalchemy import Engine, text
 
 from tests.builders import (
     add_customer,
-    arrival,
     deployed,
+    entry,
     fixes_of,
     outcomes,
     publish_all,
@@ -30,7 +30,7 @@ from worker.customers import create_customer
 from worker.due import Tools, sweep
 from worker.inbox import Inbox
 from worker.local.valkey import Valkey
-from worker.settle import settle_arrivals
+from worker.settle import settle_entries
 from worker.settler import Settler, partitions_of
 from worker.storage.waiting import due_waiting
 from worker.stripe_gateway import StripeGateway
@@ -135,7 +135,7 @@ def test_a_customer_created_while_their_event_is_being_set_aside_is_billed(
     aside = engine.connect()
     transaction = aside.begin()
     event = deployed(customer_id="newcomer")
-    settle_arrivals(aside, [arrival(event)], [], clock.now())
+    settle_entries(aside, [entry(event)], clock.now())
 
     create_customer("newcomer", "trial", engine, clock)
     with engine.begin() as tx:

@@ -41,7 +41,7 @@ def test_a_worker_killed_at_five_random_moments_settles_each_of_2000_fixes_once(
             publish(events[at:moment], redis=stack.redis)
             at = moment
             if moment < len(events):
-                kill_worker(stack)
+                kill(stack, "worker")
 
         for customer in customers:
             assert all_settled(stack, customer, 500, within=120), f"seed {seed}"
@@ -49,12 +49,12 @@ def test_a_worker_killed_at_five_random_moments_settles_each_of_2000_fixes_once(
         assert stack.broken() == [], f"seed {seed}"
 
 
-def kill_worker(stack: RunningStack) -> None:
-    """As soon as there is one to kill."""
-    pid = stack.pids()["worker"]
-    assert eventually(lambda: is_alive(stack.pids()["worker"]))
-    stack.kill("worker")
-    assert eventually(lambda: stack.pids()["worker"] != pid)
+def kill(stack: RunningStack, name: str) -> None:
+    """As soon as there is one to kill; another has been started when this returns."""
+    pid = stack.pids()[name]
+    assert eventually(lambda: is_alive(stack.pids()[name]))
+    stack.kill(name)
+    assert eventually(lambda: stack.pids()[name] != pid)
 
 
 def test_flushing_the_celery_store_delays_work_and_loses_none(tmp_path: Path) -> None:
@@ -81,7 +81,7 @@ def test_counters_are_exact_over_a_restart_of_the_worker(tmp_path: Path) -> None
         publish(deployed_now(customer, 300), redis=stack.redis)
         assert eventually(lambda: settled_count(stack) == 300)
 
-        kill_worker(stack)
+        kill(stack, "worker")
         assert eventually(lambda: answers(stack))
         publish(deployed_now(customer, 200, first=1000), redis=stack.redis)
 
@@ -107,9 +107,7 @@ def test_valkey_and_postgres_killed_under_the_running_product_come_back(tmp_path
         stack.post(deployed_now(customer, 20))
 
         for server in ("valkey", "postgres"):
-            pid = stack.pids()[server]
-            stack.kill(server)
-            assert eventually(lambda server=server, pid=pid: stack.pids()[server] != pid)
+            kill(stack, server)
             assert eventually(lambda: stack.get("/readyz")["ready"])
         stack.post(deployed_now(customer, 20, first=100), wait=20)
 

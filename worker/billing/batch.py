@@ -31,8 +31,9 @@ def decide_batch(
     """A fold of `decide`: however a list of events is cut, transfers and books come out equal."""
     journal = Journal(books, known, now)
     for each in books.values():
-        known.fixes.update({(fix.customer_id, fix.fix_id): fix for fix in each.backlog})
-        settle_backlog(journal, each)
+        if each.backlog:
+            known.fixes.update({(fix.customer_id, fix.fix_id): fix for fix in each.backlog})
+            settle_backlog(journal, each)
     for arrival in arrivals:
         event = arrival.event
         book = books.get(event.customer_id)
@@ -55,10 +56,11 @@ def settle_backlog(journal: Journal, book: Book) -> None:
 
 def write(journal: Journal, book: Book | None, arrival: Arrival, outcome: Outcome) -> None:
     """Put one event's outcome into the journal."""
-    journal.tally[outcome.name] += 1
     if isinstance(outcome, Refused):
-        refuse(journal, arrival, outcome)
+        why = outcome.reason, outcome.detail
+        journal.refuse([Quarantined(arrival.entry, arrival.event, *why)])
         return
+    journal.tally[outcome.name] += 1
     if isinstance(outcome, Unchanged) and outcome.same_event:
         return
     event = arrival.event
@@ -75,10 +77,6 @@ def write(journal: Journal, book: Book | None, arrival: Arrival, outcome: Outcom
     elif isinstance(outcome, Tombstone):
         bury(journal, book, arrival)
     record(journal, arrival, outcome.name)
-
-
-def refuse(journal: Journal, arrival: Arrival, why: Refused) -> None:
-    journal.quarantined.append(Quarantined(arrival.entry, arrival.event, why.reason, why.detail))
 
 
 def record(journal: Journal, arrival: Arrival, verdict: str) -> None:

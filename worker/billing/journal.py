@@ -105,6 +105,12 @@ class Journal:
     tally: Counter[str] = field(default_factory=Counter)  # events by what became of them
     released: Counter[str] = field(default_factory=Counter)  # held fixes by what paid
 
+    def refuse(self, refused: list[Quarantined]) -> None:
+        """These go to quarantine."""
+        if refused:
+            self.quarantined += refused
+            self.tally["quarantined"] += len(refused)
+
     def time_of(self, book: Book | None) -> datetime:
         """This customer's business time."""
         return self.now if book is None else self.now + book.clock_offset
