@@ -7,6 +7,7 @@ SHELL := /bin/bash
 UV := $(shell command -v uv || echo .tools/bin/uv)
 RUN := $(UV) run --quiet --frozen --extra embedded
 export UV_PYTHON_DOWNLOADS = never
+export UV_SYSTEM_CERTS = 1
 
 .PHONY: help
 help: ## Print this list
