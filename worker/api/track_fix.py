@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
+from collections import defaultdict
 from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Any
@@ -199,15 +200,17 @@ def park_all(events: Sequence[Event], doors: Doors) -> None:
 
 
 def ask_again(events: Sequence[Event], known: Sequence[Receipt], doors: Doors) -> list[Receipt]:
-    return [
-        look_up(event, doors) or so_far if so_far.status == "accepted" else so_far
-        for event, so_far in zip(events, known, strict=True)
-    ]
-
-
-def look_up(event: Event, doors: Doors) -> Receipt | None:
-    with rows_of(event.customer_id, doors.engine) as tx:
-        return receipt_of(tx, event)
+    """The receipts, with what has become of those that were only accepted; a look per customer."""
+    receipts = list(known)
+    still_open: defaultdict[str, list[int]] = defaultdict(list)
+    for index, (event, so_far) in enumerate(zip(events, known, strict=True)):
+        if so_far.status == "accepted":
+            still_open[event.customer_id].append(index)
+    for customer_id, indexes in still_open.items():
+        with rows_of(customer_id, doors.engine) as tx:
+            for index in indexes:
+                receipts[index] = receipt_of(tx, events[index]) or receipts[index]
+    return receipts
 
 
 def wait_of(request: Request) -> float:

@@ -65,8 +65,19 @@ def document(outcome: Outcome) -> dict[str, Any]:
 def show(outcome: Outcome, told: list[Told]) -> None:
     print_table(("door", "published", "answer"), told, title="What was published")
     print_table(
-        ("customer", "fix", "outcome", "price", "why"),
-        [(f.customer_id, f.fix_id, f.outcome, f.price, f.why) for f in outcome.fixes],
+        ("customer", "outcome", "price", "pull request", "finding", "fix", "why"),
+        [
+            (
+                f.customer_id,
+                f.outcome,
+                f.price,
+                f"{f.repository.removeprefix('github.com/')}#{f.pull_request}",
+                f.finding,
+                f.fix_id,
+                f.why,
+            )
+            for f in outcome.fixes
+        ],
         title="Each fix, once",
     )
     print_table(
