@@ -54,7 +54,10 @@ def parse_time(value: object) -> object:
     if isinstance(value, str):
         if not TIME.match(value):
             raise ValueError("must be RFC 3339 with a zone, such as 2026-03-01T12:00:00Z")
-        return datetime.fromisoformat(value).astimezone(UTC)
+        try:
+            return datetime.fromisoformat(value).astimezone(UTC)
+        except OverflowError:
+            raise ValueError("must be a time that exists in UTC") from None
     if isinstance(value, datetime) and value.tzinfo is not None:
         return value.astimezone(UTC)
     raise ValueError("must be RFC 3339 text with a zone, such as 2026-03-01T12:00:00Z")
@@ -183,7 +186,7 @@ def parse_json(
         raise
     except ValueError as error:
         raise BadEvent("", f"is not JSON: {error}") from error
-    if depth_of(value) > depth_max:
+    if is_deeper(value, depth_max):
         raise BadEvent("", f"is nested deeper than {depth_max} levels")
     return value
 
@@ -227,12 +230,17 @@ def refuse_constant(name: str) -> object:
     raise BadEvent("", f"{name} is not JSON")
 
 
-def depth_of(value: object) -> int:
-    if isinstance(value, dict):
-        return 1 + max(map(depth_of, value.values()), default=0)
-    if isinstance(value, list):
-        return 1 + max(map(depth_of, value), default=0)
-    return 0
+def is_deeper(value: object, levels: int) -> bool:
+    """Level by level: a recursion could be driven into the interpreter's limit."""
+    containers = [value] if isinstance(value, (dict, list)) else []
+    for _ in range(levels):
+        containers = [
+            child
+            for each in containers
+            for child in (each.values() if isinstance(each, dict) else each)
+            if isinstance(child, (dict, list))
+        ]
+    return bool(containers)
 
 
 # A fix id that was computed, not chosen: it can belong to one customer only.

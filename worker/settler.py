@@ -83,8 +83,13 @@ class Settler:
                 delivered_before = False
                 stay_alive(connection)
 
-    def settle_divided(self, entries: Sequence[Entry], connection: Connection) -> None:
-        """Settle; where the data is to blame, halve until one entry stands alone."""
+    def settle_divided(
+        self, entries: Sequence[Entry], connection: Connection, *, again: bool = False
+    ) -> None:
+        """Settle; where the data is to blame, halve until one entry stands alone.
+
+        That one is tried a second time: what stood in its way may have been another's commit.
+        """
         started = time.perf_counter()
         now = self.clock.now()
         try:
@@ -98,6 +103,9 @@ class Settler:
                 middle = len(entries) // 2
                 self.settle_divided(entries[:middle], connection)
                 self.settle_divided(entries[middle:], connection)
+                return
+            if not again:
+                self.settle_divided(entries, connection, again=True)
                 return
             log.error("entry_cannot_be_settled", entry=entries[0].key, exc_info=True)
             journal = quarantine(unsettleable(entries[0], error), connection, now)

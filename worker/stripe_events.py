@@ -8,12 +8,7 @@ from worker.billing.answers import AnswerKind
 from worker.clock import Clock
 from worker.collect import record
 from worker.storage.charges import find_charge
-from worker.storage.stripe_events import (
-    StripeEvent,
-    finish_event,
-    postpone_event,
-    read_event,
-)
+from worker.storage.stripe_events import finish_event, intent_of_event, postpone_event
 from worker.stripe_gateway import StripeGateway
 
 # Answers a webhook may bring to the books. Of a decline only the collector knows which attempt
@@ -25,8 +20,7 @@ UNCLEAR = (AnswerKind.UNKNOWN, AnswerKind.LATER)
 def apply_stripe_event(event_id: str, engine: Engine, stripe: StripeGateway, clock: Clock) -> str:
     """Treat the event as a hint: ask Stripe about the intent, book what it says; repeatable."""
     with engine.begin() as tx:
-        event = read_event(tx, event_id)
-    intent = intent_of(event)
+        intent = intent_of_event(tx, event_id)
     if intent is None:
         return finish(event_id, "not about a payment", engine)
     answer = stripe.retrieve_intent(intent)
@@ -40,15 +34,6 @@ def apply_stripe_event(event_id: str, engine: Engine, stripe: StripeGateway, clo
     if answer.kind in BOOKED:
         record(key, answer, engine, clock)
     return finish(event_id, f"{answer.kind}: {key.charge_id}", engine)
-
-
-def intent_of(event: StripeEvent) -> str | None:
-    """The payment intent an event is about, if it is about one."""
-    if event.type.startswith("payment_intent."):
-        return event.object_id
-    thing = event.payload["data"].get("object")
-    intent = thing.get("payment_intent") if isinstance(thing, dict) else None
-    return intent if isinstance(intent, str) else None
 
 
 def finish(event_id: str, result: str, engine: Engine) -> str:

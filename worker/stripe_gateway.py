@@ -5,6 +5,7 @@ The only file that imports stripe.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from itertools import islice
@@ -15,7 +16,7 @@ from stripe import StripeClient, StripeError
 
 from schemas.events import BadEvent, parse_json
 from worker import telemetry
-from worker.billing.answers import Answer, AnswerKind, classify, of_intent
+from worker.billing.answers import Answer, AnswerKind, Webhook, classify, of_intent
 
 Reply = TypeVar("Reply")
 
@@ -23,7 +24,11 @@ CONNECT_SECONDS, READ_SECONDS = 5, 20
 LISTED_MAX = 300  # intents of one customer since an attempt began; far more than can be
 
 WEBHOOK_BYTES_MAX = 256 * 1024
+SECONDS_DIGITS = 12  # of a Unix time, for the next thirty thousand years
 SIGNATURE_SECONDS_MAX = 300  # how far a webhook's time may be off, either way
+
+
+PLAIN = re.compile(r"[A-Za-z0-9_.-]{1,255}")  # ids and types of Stripe's
 
 
 class BadWebhook(ValueError):
@@ -176,7 +181,7 @@ def done(call: str, request: Callable[[], Reply]) -> Reply:
 
 def verified_webhook(
     body: bytes, signature: str | None, secrets: Iterable[str], now: datetime
-) -> dict[str, Any]:
+) -> Webhook:
     """The event in a webhook signed with any of our secrets; raises BadWebhook.
 
     The SDK takes a timestamp from the future for good, and raises half a dozen kinds of errors
@@ -185,13 +190,22 @@ def verified_webhook(
     if not signed_with_any(body, signature, secrets):
         raise BadWebhook("the signature does not match; check STRIPE_WEBHOOK_SECRET")
     stamp = next(part[2:] for part in (signature or "").split(",") if part.startswith("t="))
-    if abs(now.timestamp() - int(stamp)) > SIGNATURE_SECONDS_MAX:
+    if len(stamp) > SECONDS_DIGITS or abs(now.timestamp() - int(stamp)) > SIGNATURE_SECONDS_MAX:
         raise BadWebhook("the signature's time is more than 300 s off; check the clocks")
     try:
-        event = parse_webhook(body)
+        return parse_webhook(body)
     except BadEvent as error:
         raise BadWebhook(str(error)) from error
-    return event
+
+
+def intent_in(event: dict[str, Any]) -> str | None:
+    """The payment intent an event is about, if it is about one."""
+    thing = event["data"].get("object")
+    if not isinstance(thing, dict):
+        return None
+    own = event["type"].startswith("payment_intent.")
+    intent = thing.get("id" if own else "payment_intent")
+    return intent if isinstance(intent, str) and PLAIN.fullmatch(intent) else None
 
 
 def signed_with_any(body: bytes, signature: str | None, secrets: Iterable[str]) -> bool:
@@ -206,11 +220,12 @@ def signed_with_any(body: bytes, signature: str | None, secrets: Iterable[str]) 
     return False
 
 
-def parse_webhook(body: bytes) -> dict[str, Any]:
+def parse_webhook(body: bytes) -> Webhook:
     event = parse_json(body, WEBHOOK_BYTES_MAX, depth_max=32)
     if not isinstance(event, dict) or event.get("object") != "event":
         raise BadWebhook("the body is no Stripe event")
     for field, kind in (("id", str), ("type", str), ("livemode", bool), ("data", dict)):
-        if not isinstance(event.get(field), kind):
+        found = event.get(field)
+        if not isinstance(found, kind) or (isinstance(found, str) and not PLAIN.fullmatch(found)):
             raise BadWebhook(f"{field} is missing or not what Stripe sends")
-    return event
+    return Webhook(event["id"], event["type"], event["livemode"], intent_in(event), body)

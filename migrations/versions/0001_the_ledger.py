@@ -15,6 +15,12 @@ API = "fixbill_api"
 # Rows that are never changed nor removed; a mistake is corrected by a new row.
 APPEND_ONLY = ("transfers", "events", "claims")
 
+FUNCTIONS = (
+    "refuse_to_rewrite_history",
+    "refuse_to_change_a_frozen_charge",
+    "refuse_lines_of_a_frozen_charge",
+)
+
 # What each role may do. The worker changes state, never history.
 WORKER_MAY = {
     "SELECT, INSERT": (*APPEND_ONLY,),
@@ -128,6 +134,27 @@ def keep_history() -> None:
         """
     )
     op.execute(
+        """
+        CREATE FUNCTION refuse_lines_of_a_frozen_charge() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN
+            IF EXISTS (SELECT FROM lines JOIN charges USING (customer_id, charge_id)
+                       WHERE charges.status <> 'open')
+            THEN
+                RAISE EXCEPTION 'the lines of a charge that is no longer open are fixed for ever'
+                    USING ERRCODE = 'check_violation';
+            END IF;
+            RETURN NULL;
+        END $$
+        """
+    )
+    # One look per statement, not per line: a batch appends hundreds.
+    for event in ("INSERT", "UPDATE"):
+        op.execute(
+            f"CREATE TRIGGER frozen_{event.lower()} AFTER {event} ON charge_lines "
+            "REFERENCING NEW TABLE AS lines FOR EACH STATEMENT "
+            "EXECUTE FUNCTION refuse_lines_of_a_frozen_charge()"
+        )
+    op.execute(
         "CREATE TRIGGER frozen BEFORE UPDATE ON charges FOR EACH ROW WHEN (OLD.status <> 'open') "
         "EXECUTE FUNCTION refuse_to_change_a_frozen_charge()"
     )
@@ -146,5 +173,6 @@ def separate_customers() -> None:
 
 def downgrade() -> None:
     metadata.drop_all(op.get_bind())
-    op.execute("DROP FUNCTION refuse_to_rewrite_history(), refuse_to_change_a_frozen_charge()")
+    for name in FUNCTIONS:
+        op.execute(f"DROP FUNCTION {name}()")
     # The roles stay: other databases of the server may use them.

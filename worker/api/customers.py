@@ -7,9 +7,10 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path
 
-from schemas.answers import Problem, Usage
+from schemas.answers import Usage
 from schemas.events import ID_PATTERN
 from worker.api.access import Caller, Opened, need_read, not_found, rows_of
+from worker.api.problems import problems
 from worker.inbox import Inbox
 from worker.usage.current import current_usage
 from worker.usage.freshness import watermark
@@ -22,7 +23,7 @@ CustomerId = Annotated[str, Path(pattern=ID_PATTERN)]
 @router.get(
     "/api/v1/customers/{customer_id}/usage",
     status_code=HTTPStatus.OK,
-    responses={401: {"model": Problem}, 403: {"model": Problem}, 404: {"model": Problem}},
+    responses=problems(401, 403, 404, 422, 503),
 )
 def usage(customer_id: CustomerId, doors: Opened, key: Caller) -> Usage:
     """This cycle: fixes, credits, money, and what to watch out for."""

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from http import HTTPStatus
+from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
+from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 from structlog import get_logger
 
 from schemas.answers import Problem
 from schemas.events import printable
+from worker.storage.engine import blames_the_data
 
 log = get_logger()
 
@@ -31,7 +34,17 @@ def answer_problems(app: FastAPI) -> None:
     app.add_exception_handler(Refusal, refused)
     app.add_exception_handler(HTTPException, http_error)
     app.add_exception_handler(RequestValidationError, invalid)
+    app.add_exception_handler(SQLAlchemyError, database_error)
     app.add_exception_handler(Exception, unexpected)
+
+
+def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """These errors, as the description of the API shows them."""
+    content = {"application/problem+json": {"schema": Problem.model_json_schema()}}
+    return {
+        status: {"description": HTTPStatus(status).phrase, "content": content}
+        for status in statuses
+    }
 
 
 def problem(status: int, detail: str, field: str | None = None) -> Response:
@@ -58,6 +71,14 @@ async def invalid(_: Request, error: Exception) -> Response:
     first = error.errors()[0]
     field = printable(".".join(str(part) for part in first["loc"][1:]))
     return problem(HTTPStatus.UNPROCESSABLE_ENTITY, first["msg"], field)
+
+
+async def database_error(request: Request, error: Exception) -> Response:
+    if blames_the_data(error):
+        return await unexpected(request, error)
+    log.warning("database_away", path=request.url.path, error=type(error).__name__)
+    again = "The database cannot be reached: send the same again."
+    return problem(HTTPStatus.SERVICE_UNAVAILABLE, again)
 
 
 async def unexpected(request: Request, error: Exception) -> Response:

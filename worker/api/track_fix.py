@@ -7,24 +7,25 @@ import re
 import time
 from collections import defaultdict
 from collections.abc import Sequence
+from datetime import datetime
 from http import HTTPStatus
 from typing import Any
 
 from fastapi import APIRouter, Request
 from redis.exceptions import RedisError
-from sqlalchemy.exc import SQLAlchemyError
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse, Response
 from structlog import get_logger
 
 from producers.publish import append
-from schemas.answers import Problem, Receipt, receipt
-from schemas.events import BadEvent, Event, parse_json, validated
+from schemas.answers import Receipt, receipt
+from schemas.events import BadEvent, Event, parse_json, printable, validated
 from schemas.ids import new_id
 from schemas.inbox import EVENT_BYTES_MAX, Entry
 from worker import telemetry
 from worker.api.access import Caller, Doors, Opened, may, rows_of, serves
-from worker.api.problems import Refusal
+from worker.api.problems import Refusal, problems
+from worker.inbox import time_of
 from worker.storage.api_keys import ApiKey
 from worker.storage.parked import park
 from worker.usage.receipts import receipt_of
@@ -38,13 +39,21 @@ WAIT_MAX = 30.0  # seconds a request may wait for outcomes
 ASK_EVERY = 0.02
 PREFER_WAIT = re.compile(r"(?:^|[,;\s])wait=(\d{1,4})(?:$|[,;\s])")
 
-EVENT_SCHEMA: dict[str, Any] = {
+
+def event_schema() -> dict[str, Any]:
+    """The event's JSON schema with its parts in place: references would lead nowhere here."""
+    schema = Event.model_json_schema()
+    schema["properties"]["data"] = schema.pop("$defs")["FixData"]
+    return schema
+
+
+BODY = {
     "requestBody": {
         "required": True,
         "content": {
-            "application/cloudevents+json": {"schema": Event.model_json_schema()},
+            "application/cloudevents+json": {"schema": event_schema()},
             "application/cloudevents-batch+json": {
-                "schema": {"type": "array", "items": Event.model_json_schema()}
+                "schema": {"type": "array", "items": event_schema()}
             },
         },
     }
@@ -55,15 +64,11 @@ EVENT_SCHEMA: dict[str, Any] = {
     "/api/v1/billing/track_fix",
     status_code=HTTPStatus.ACCEPTED,
     response_model=Receipt,
-    openapi_extra=EVENT_SCHEMA,
+    openapi_extra=BODY,
     responses={
         200: {"model": Receipt, "description": "Settled within `Prefer: wait=N` seconds"},
         207: {"description": "A batch: one receipt per event, in order"},
-        401: {"model": Problem},
-        403: {"model": Problem},
-        413: {"model": Problem},
-        422: {"model": Problem},
-        503: {"model": Problem, "description": "Send the same event again"},
+        **problems(401, 403, 413, 422, 503),
     },
 )
 async def track_fix(request: Request, doors: Opened, key: Caller) -> Response:
@@ -87,7 +92,9 @@ async def take_one(document: object, doors: Doors, key: ApiKey, wait: float) -> 
     try:
         event = validated(document)
     except BadEvent as error:
-        raise Refusal(HTTPStatus.UNPROCESSABLE_ENTITY, error.problem, error.field) from error
+        raise Refusal(
+            HTTPStatus.UNPROCESSABLE_ENTITY, error.problem, error.field or None
+        ) from error
     why = forbidden(event, key)
     if why is not None:
         raise Refusal(HTTPStatus.FORBIDDEN, why)
@@ -154,52 +161,55 @@ def refusal_of(document: object, why: str) -> Receipt:
 
 
 def shown(value: object) -> str:
-    return value[:128].encode("ascii", "replace").decode() if isinstance(value, str) else ""
+    return printable(value[:128]) if isinstance(value, str) else ""
 
 
 async def take_in(events: Sequence[Event], doors: Doors, wait: float) -> list[Receipt]:
     """Accept the events, then wait for what becomes of them as long as the caller likes."""
-    if events:
-        await run_in_threadpool(accept, events, doors)
+    if not events:
+        return []
+    since = await run_in_threadpool(accept, events, doors)
     receipts = [receipt(event, "accepted") for event in events]
     end = time.monotonic() + wait
     while wait and time.monotonic() < end:
-        receipts = await run_in_threadpool(ask_again, events, receipts, doors)
+        receipts = await run_in_threadpool(ask_again, events, receipts, doors, since)
         if all(each.status != "accepted" for each in receipts):
             break
         await asyncio.sleep(ASK_EVERY)
     return receipts
 
 
-def accept(events: Sequence[Event], doors: Doors) -> None:
-    """Into the inbox; while Redis is away, into a table that a sweep settles from."""
+def accept(events: Sequence[Event], doors: Doors) -> datetime:
+    """Into the inbox; while Redis is away, into a table that a sweep settles from.
+
+    Returns when the first of them was accepted.
+    """
+    traces = [event.traceparent or telemetry.current_traceparent() for event in events]
     try:
         with doors.redis.pipeline(transaction=False) as pipeline:
-            for event in events:
-                trace = event.traceparent or telemetry.current_traceparent()
+            for event, trace in zip(events, traces, strict=True):
                 append(pipeline, event.customer_id, event.to_bytes(), trace, "http")
-            pipeline.execute()
-        result = "accepted"
+            accepted_at, result = min(map(time_of, pipeline.execute())), "accepted"
     except RedisError:
         log.warning("inbox_away", exc_info=True)
-        park_all(events, doors)
-        result = "parked"
+        accepted_at, result = park_all(events, traces, doors), "parked"
     telemetry.events_accepted.add(len(events), {"door": "http", "result": result})
+    return accepted_at
 
 
-def park_all(events: Sequence[Event], doors: Doors) -> None:
+def park_all(events: Sequence[Event], traces: Sequence[str | None], doors: Doors) -> datetime:
     now = doors.clock.wall()
-    try:
-        with doors.engine.begin() as tx:
-            for event in events:
-                entry = Entry(new_id("parked"), event.to_bytes(), "http", now, event.traceparent)
-                park(tx, event.customer_id, entry)
-    except SQLAlchemyError as error:
-        again = "Neither the inbox nor the database can be reached: send the same again."
-        raise Refusal(HTTPStatus.SERVICE_UNAVAILABLE, again) from error
+    with doors.engine.begin() as tx:
+        for event, trace in zip(events, traces, strict=True):
+            park(
+                tx, event.customer_id, Entry(new_id("parked"), event.to_bytes(), "http", now, trace)
+            )
+    return now
 
 
-def ask_again(events: Sequence[Event], known: Sequence[Receipt], doors: Doors) -> list[Receipt]:
+def ask_again(
+    events: Sequence[Event], known: Sequence[Receipt], doors: Doors, since: datetime
+) -> list[Receipt]:
     """The receipts, with what has become of those that were only accepted; a look per customer."""
     receipts = list(known)
     still_open: defaultdict[str, list[int]] = defaultdict(list)
@@ -209,7 +219,7 @@ def ask_again(events: Sequence[Event], known: Sequence[Receipt], doors: Doors) -
     for customer_id, indexes in still_open.items():
         with rows_of(customer_id, doors.engine) as tx:
             for index in indexes:
-                receipts[index] = receipt_of(tx, events[index]) or receipts[index]
+                receipts[index] = receipt_of(tx, events[index], since) or receipts[index]
     return receipts
 
 

@@ -8,16 +8,15 @@ from fastapi import APIRouter, Request
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse, Response
 
-from schemas.answers import Problem
 from worker.api.access import Doors, Opened
-from worker.api.problems import Refusal
+from worker.api.problems import Refusal, problems
 from worker.storage.stripe_events import store_event
 from worker.stripe_gateway import WEBHOOK_BYTES_MAX, BadWebhook, verified_webhook
 
 router = APIRouter()
 
 
-@router.post("/webhooks/stripe", responses={400: {"model": Problem}, 413: {"model": Problem}})
+@router.post("/webhooks/stripe", responses=problems(400, 413, 503))
 async def stripe(request: Request, doors: Opened) -> Response:
     """For Stripe alone: anything not signed by it gets 400 and leaves no trace."""
     body = bytearray()
@@ -33,10 +32,10 @@ async def stripe(request: Request, doors: Opened) -> Response:
 def store(body: bytes, signature: str | None, doors: Doors) -> None:
     now = doors.clock.wall()
     try:
-        event = verified_webhook(body, signature, doors.webhook_secrets, now)
-        if event["livemode"] != doors.livemode:
+        webhook = verified_webhook(body, signature, doors.webhook_secrets, now)
+        if webhook.livemode != doors.livemode:
             raise BadWebhook("livemode: test and live events do not mix")
     except BadWebhook as error:
         raise Refusal(HTTPStatus.BAD_REQUEST, str(error)) from error
     with doors.engine.begin() as tx:
-        store_event(tx, event, now)
+        store_event(tx, webhook, now)

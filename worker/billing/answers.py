@@ -32,6 +32,17 @@ class Answer(NamedTuple):
     charge_id: str | None = None  # ours, from the metadata
     code: str | None = None
     message: str | None = None
+    advice: str | None = None  # the network's: whether another try makes sense
+
+
+class Webhook(NamedTuple):
+    """An event that Stripe has signed: a hint that something has changed."""
+
+    event_id: str
+    type: str
+    livemode: bool
+    payment_intent: str | None  # the one it is about, if it is about one
+    body: bytes  # the very bytes that were signed
 
 
 # docs.stripe.com/payments/paymentintents/lifecycle
@@ -62,6 +73,7 @@ HARD_DECLINES = {
     "stop_payment_order",
 }
 DO_NOT_TRY_AGAIN = "do_not_try_again"  # the advice code that says the same
+FORBIDDING = {"03", "21"}  # Mastercard's merchant advice codes: do not try again, payment cancelled
 
 
 def classify(status: int | None, body: object) -> Answer:
@@ -76,9 +88,10 @@ def classify(status: int | None, body: object) -> Answer:
     code = text(error.get("decline_code")) or text(error.get("code")) or text(error.get("type"))
     return Answer(
         kind_of_error(status, error),
-        payment_intent=text(intent_in(error).get("id")),
+        payment_intent=text(part(error, "payment_intent").get("id")),
         code=code,
         message=text(error.get("message")),
+        advice=advice_in(error),
     )
 
 
@@ -86,17 +99,15 @@ def of_intent(body: Mapping[str, Any]) -> Answer:
     """A payment intent as Stripe shows it."""
     if body.get("object") != "payment_intent":
         return Answer(AnswerKind.UNKNOWN, message="the reply is no payment intent")
-    error = body.get("last_payment_error")
-    code = None
-    if isinstance(error, Mapping):
-        code = text(error.get("decline_code")) or text(error.get("code"))
+    error = part(body, "last_payment_error")
     return Answer(
         BY_INTENT_STATUS.get(str(body.get("status")), AnswerKind.UNKNOWN),
         payment_intent=text(body.get("id")),
         money=money_in(body),
         stripe_customer=text(body.get("customer")),
-        charge_id=text((body.get("metadata") or {}).get("charge_id")),
-        code=code,
+        charge_id=text(part(body, "metadata").get("charge_id")),
+        code=text(error.get("decline_code")) or text(error.get("code")),
+        advice=advice_in(error),
     )
 
 
@@ -113,14 +124,21 @@ def kind_of_error(status: int, error: Mapping[str, Any]) -> AnswerKind:
     return AnswerKind.OUR_BUG if 400 <= status < 500 else AnswerKind.UNKNOWN
 
 
-def is_hard(answer: Answer, advice: str | None = None) -> bool:
+def is_hard(answer: Answer) -> bool:
     """A decline after which trying again is forbidden or useless."""
-    return answer.code in HARD_DECLINES or advice == DO_NOT_TRY_AGAIN
+    return answer.code in HARD_DECLINES or answer.advice == DO_NOT_TRY_AGAIN
 
 
-def intent_in(error: Mapping[str, Any]) -> Mapping[str, Any]:
-    intent = error.get("payment_intent")
-    return intent if isinstance(intent, Mapping) else {}
+def advice_in(error: Mapping[str, Any]) -> str | None:
+    """Stripe's own advice, or the card network's where it forbids another try."""
+    network = text(error.get("network_advice_code"))
+    return DO_NOT_TRY_AGAIN if network in FORBIDDING else text(error.get("advice_code"))
+
+
+def part(body: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """A part of a reply, or nothing where it is not what Stripe sends."""
+    found = body.get(name)
+    return found if isinstance(found, Mapping) else {}
 
 
 def money_in(body: Mapping[str, Any]) -> Money | None:

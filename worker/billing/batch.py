@@ -64,7 +64,7 @@ def write(journal: Journal, book: Book | None, arrival: Arrival, outcome: Outcom
     if isinstance(outcome, Unchanged) and outcome.same_event:
         return
     event = arrival.event
-    if book is not None:
+    if book is not None and not isinstance(outcome, Unchanged):
         book.accepted_at = arrival.entry.accepted_at
     journal.known.events[event.customer_id, event.source, event.id] = event.body_hash
     if isinstance(outcome, Waiting) or book is None:

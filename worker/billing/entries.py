@@ -117,6 +117,7 @@ def charge(journal: Journal, book: Book, fix: Fix, price: Money, now: datetime) 
     else:
         journal.charges.change(owed.charge_id, owed)
     owed.amount += price.amount
+    owed.due_at = owed.due_at or now  # it may have been carried over as too small
     cycle_start = month_of(now).start
     book.spent, book.spent_cycle = book.spent_in(cycle_start) + price.amount, cycle_start
     fix.outcome, fix.charge_id = FixOutcome.CHARGED, owed.charge_id

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from schemas.plans import Catalogue, PlanVersion
+from schemas.plans import BadPlans, Catalogue, PlanVersion
 from worker.billing.book import Book
 from worker.billing.giving import give
 from worker.billing.journal import Journal
@@ -36,6 +36,8 @@ def add_billing(journal: Journal, book: Book, catalogue: Catalogue, granted: boo
 def change_plan(journal: Journal, book: Book, catalogue: Catalogue, plan: str) -> None:
     """From now on fixes settle under the version of `plan` that is in force today."""
     version = catalogue.in_force(plan, journal.time_of(book).date())
+    if version.price and version.price.currency != book.currency:
+        raise BadPlans(f"plan {plan} is in {version.price.currency}, the ledger in {book.currency}")
     book.plan, book.plan_version, book.price = plan, version.effective, version.price
     journal.touched.add(book.customer_id)
 

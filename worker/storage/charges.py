@@ -5,12 +5,12 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Engine, exists, func, insert, or_, select, update
+from sqlalchemy import Connection, Engine, exists, func, insert, literal, or_, select, update
 
 from worker.billing.answers import Answer
 from worker.billing.charges import IN_FLIGHT, Charge, ChargeStatus
 from worker.storage.books import charge_from
-from worker.storage.tables import attempts, charges
+from worker.storage.tables import attempts, books, charges
 
 # Longer than the slowest collection: three calls to Stripe with their time-outs and retries.
 LEASE = timedelta(minutes=5)
@@ -50,8 +50,9 @@ def claim_due_charges(tx: Connection, now: datetime, wall: datetime, limit: int)
     )
     due = (
         select(charges.c.customer_id, charges.c.charge_id)
+        .join(books, books.c.customer_id == charges.c.customer_id)
         .where(
-            charges.c.due_at <= now,
+            charges.c.due_at <= literal(now) + books.c.clock_offset,
             or_(charges.c.leased_until.is_(None), charges.c.leased_until < wall),
             or_(charges.c.status != ChargeStatus.OPEN, ~in_flight),
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import psycopg
 from sqlalchemy import Engine, create_engine
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import SQLAlchemyError, StatementError
 
 WORKER = "fixbill_worker"
 API = "fixbill_api"
@@ -50,9 +50,9 @@ def with_driver(url: str) -> str:
 
 def blames_the_data(error: Exception) -> bool:
     """Whether trying the same rows again is useless; anything about the server is not that."""
-    cause = error.orig if isinstance(error, DBAPIError) else error
+    cause = error.orig if isinstance(error, StatementError) else error
     if not isinstance(cause, psycopg.Error):
-        return not isinstance(error, (DBAPIError, OSError))
+        return not isinstance(cause, (SQLAlchemyError, OSError))
     if cause.sqlstate is None:  # raised by the client: a value it cannot send, or a lost connection
         return isinstance(cause, psycopg.DataError)
     return cause.sqlstate[:2] in DATA_ERRORS

@@ -58,13 +58,16 @@ def take_for_replay(tx: Connection, quarantine_id: str, now: datetime) -> Entry 
     return Entry(f"replay/{quarantine_id}", row[0], "replay", row[1], row[2]) if row else None
 
 
-def refusal_of(tx: Connection, customer_id: str, source: str, event_id: str) -> Any:
-    """Why this event stands in quarantine, if it does."""
+def refusal_of(
+    tx: Connection, customer_id: str, source: str, event_id: str, since: datetime
+) -> Any:
+    """Why this event, accepted since then, stands in quarantine, if it does."""
     return tx.execute(
         select(quarantine.c.reason, quarantine.c.detail).where(
             quarantine.c.customer_id == customer_id,
             quarantine.c.source == source,
             quarantine.c.event_id == event_id,
+            quarantine.c.accepted_at >= since,
             quarantine.c.replayed_at.is_(None),
         )
     ).first()

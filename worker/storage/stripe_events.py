@@ -3,43 +3,21 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 
+from worker.billing.answers import Webhook
 from worker.storage.tables import stripe_events
 
 LEASE = timedelta(minutes=2)
 TRY_AGAIN = timedelta(seconds=30)
 
 
-class StripeEvent(NamedTuple):
-    """A webhook is a hint that something about this object has changed."""
-
-    event_id: str
-    type: str
-    object_id: str | None
-    payload: dict[str, Any]
-
-
-def store_event(tx: Connection, event: dict[str, Any], now: datetime) -> None:
+def store_event(tx: Connection, webhook: Webhook, now: datetime) -> None:
     """Unique by Stripe's event id: a repeated webhook changes nothing."""
-    thing = event["data"].get("object")
-    object_id = thing.get("id") if isinstance(thing, dict) else None
-    tx.execute(
-        insert(stripe_events)
-        .values(
-            event_id=event["id"],
-            type=event["type"],
-            object_id=object_id if isinstance(object_id, str) else None,
-            livemode=event["livemode"],
-            payload=event,
-            received_at=now,
-            due_at=now,
-        )
-        .on_conflict_do_nothing()
-    )
+    row = webhook._asdict() | {"received_at": now, "due_at": now}
+    tx.execute(insert(stripe_events).values(row).on_conflict_do_nothing())
 
 
 def claim_due_events(tx: Connection, wall: datetime, limit: int) -> list[str]:
@@ -61,11 +39,12 @@ def claim_due_events(tx: Connection, wall: datetime, limit: int) -> list[str]:
     return ids
 
 
-def read_event(tx: Connection, event_id: str) -> StripeEvent:
-    columns = [stripe_events.c[name] for name in StripeEvent._fields]
-    return StripeEvent(
-        *tx.execute(select(*columns).where(stripe_events.c.event_id == event_id)).one()
+def intent_of_event(tx: Connection, event_id: str) -> str | None:
+    """The payment intent that a stored event is about."""
+    intent: str | None = tx.scalar(
+        select(stripe_events.c.payment_intent).where(stripe_events.c.event_id == event_id)
     )
+    return intent
 
 
 def finish_event(tx: Connection, event_id: str, result: str) -> None:

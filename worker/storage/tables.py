@@ -138,7 +138,8 @@ fixes = Table(
     CheckConstraint(f"outcome IN ({words(FixOutcome)})", name="outcome_known"),
     CheckConstraint("outcome <> 'credited' OR grant_id IS NOT NULL", name="credited_by_a_grant"),
     CheckConstraint(
-        "outcome <> 'charged' OR (charge_id IS NOT NULL AND price > 0 AND currency IS NOT NULL)",
+        "outcome <> 'charged' OR (charge_id IS NOT NULL AND currency IS NOT NULL"
+        " AND price IS NOT NULL AND price > 0)",
         name="charged_at_a_price",
     ),
     CheckConstraint(
@@ -307,9 +308,9 @@ stripe_events = Table(
     metadata,
     Column("event_id", Text, primary_key=True),
     Column("type", Text, nullable=False),
-    Column("object_id", Text),
+    Column("payment_intent", Text),
     Column("livemode", Boolean, nullable=False),
-    Column("payload", JSONB, nullable=False),
+    Column("body", LargeBinary, nullable=False),  # the very bytes that were signed
     moment("received_at"),
     moment("due_at", nullable=True),  # empty once it is done
     moment("leased_until", nullable=True),

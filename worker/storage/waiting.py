@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import datetime
 
 from sqlalchemy import ARRAY, Connection, Text, any_, delete, literal, select
 
@@ -22,7 +23,12 @@ def take_waiting(tx: Connection, customer_ids: Iterable[str]) -> list[Entry]:
     """What waited for these customers, in the order it came; it leaves the table by this commit."""
     theirs = waiting_fixes.c.customer_id == any_(literal(list(customer_ids), ARRAY(Text)))
     rows = tx.execute(delete(waiting_fixes).where(theirs).returning(*ENTRY))
-    return sorted((Entry(*row) for row in rows), key=lambda entry: entry.accepted_at)
+    return sorted((Entry(*row) for row in rows), key=order_of_arrival)
+
+
+def order_of_arrival(entry: Entry) -> tuple[datetime, int, str]:
+    """Within a millisecond stream ids end in a counter, so the shorter one came first."""
+    return entry.accepted_at, len(entry.key), entry.key
 
 
 def due_waiting(tx: Connection, limit: int) -> list[str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from sqlalchemy import Connection, select
 
 from schemas.answers import Receipt, receipt
@@ -11,9 +13,9 @@ from worker.storage.quarantine import refusal_of
 from worker.storage.tables import events, fixes, waiting_fixes
 
 
-def receipt_of(tx: Connection, event: Event) -> Receipt | None:
-    """None as long as nothing has become of it."""
-    return settled(tx, event) or refused(tx, event) or waiting(tx, event)
+def receipt_of(tx: Connection, event: Event, since: datetime) -> Receipt | None:
+    """None as long as nothing has become of it. A refusal of before `since` is another story."""
+    return settled(tx, event) or refused(tx, event, since) or waiting(tx, event)
 
 
 def settled(tx: Connection, event: Event) -> Receipt | None:
@@ -43,8 +45,8 @@ def settled(tx: Connection, event: Event) -> Receipt | None:
     )
 
 
-def refused(tx: Connection, event: Event) -> Receipt | None:
-    why = refusal_of(tx, event.customer_id, event.source, event.id)
+def refused(tx: Connection, event: Event, since: datetime) -> Receipt | None:
+    why = refusal_of(tx, event.customer_id, event.source, event.id, since)
     if why is None:
         return None
     return receipt(event, "quarantined", detail=f"{why.reason}: {why.detail}")
