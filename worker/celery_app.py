@@ -10,18 +10,21 @@ import json
 import os
 import threading
 import time
+from re import fullmatch
 from typing import Any
 
 from celery import Celery, signals
 from kombu.entity import Queue
+from redis.exceptions import RedisError
 from structlog import get_logger
 
 from producers.publish import append
+from schemas.events import ID_PATTERN
 from worker import gauges, telemetry
 from worker.due import DUE, Tools, sweep
 from worker.inbox import Inbox
-from worker.process import open_tools, refuse_unsafe
-from worker.settings import settings
+from worker.process import Unsafe, open_tools, refuse_unsafe
+from worker.settings import MissingSetting, settings
 from worker.settler import Settler, partitions_of
 
 log = get_logger()
@@ -125,10 +128,11 @@ def fix_deployed(event: Any) -> None:
 
 
 def put_in_inbox(event: Any, tools: Tools) -> None:
+    """Whatever it is: reading it is the settler's business, refusing it too."""
     data = event.get("data") if isinstance(event, dict) else None
-    customer_id = data.get("customer_id") if isinstance(data, dict) else None
-    body = json.dumps(event).encode()
-    append(tools.redis, customer_id if isinstance(customer_id, str) else "", body, None, "celery")
+    named = data.get("customer_id") if isinstance(data, dict) else None
+    customer_id = named if isinstance(named, str) and fullmatch(ID_PATTERN, named) else ""
+    append(tools.redis, customer_id, json.dumps(event).encode(), None, "celery")
 
 
 @signals.setup_logging.connect
@@ -139,16 +143,31 @@ def log_as_json(**_: object) -> None:
 
 @signals.worker_init.connect
 def begin(sender: Any, **_: object) -> None:
-    """Refuse what would break a promise, before the first task."""
+    """Refuse what would break a promise, before the first task.
+
+    Celery logs what a receiver raises and goes on; only SystemExit ends the process.
+    """
     if sender.pool_cls.__module__.startswith("celery.concurrency.prefork"):
         raise SystemExit("metrics count wrong in forked processes: start with --pool threads")
-    refuse_unsafe()
-    tools = process.open()
-    for weakness in Inbox(tools.redis).weaknesses():
-        log.warning("inbox_store_is_weak", advice=weakness)
+    try:
+        refuse_unsafe()
+        tools = process.open()
+    except (Unsafe, MissingSetting) as error:
+        raise SystemExit(str(error)) from None
     telemetry.serve_metrics("worker", settings().metrics_port, settings().metrics_host)
     gauges.observe(tools)
     threading.Thread(target=end_when_stuck, daemon=True).start()
+    tell_weaknesses(tools)
+
+
+def tell_weaknesses(tools: Tools) -> None:
+    try:
+        weaknesses = Inbox(tools.redis).weaknesses()
+    except RedisError:
+        log.warning("inbox_unreadable", exc_info=True)
+        return
+    for weakness in weaknesses:
+        log.warning("inbox_store_is_weak", advice=weakness)
 
 
 @signals.worker_ready.connect

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from http import HTTPStatus
 from typing import Any
 
@@ -14,9 +15,11 @@ from structlog import get_logger
 
 from schemas.answers import Problem
 from schemas.events import printable
-from worker.storage.engine import blames_the_data
+from worker.storage.engine import is_away
 
 log = get_logger()
+
+NAME = Problem.__name__
 
 
 class Refusal(Exception):
@@ -36,11 +39,19 @@ def answer_problems(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, invalid)
     app.add_exception_handler(SQLAlchemyError, database_error)
     app.add_exception_handler(Exception, unexpected)
+    app.openapi = partial(described, app)  # type: ignore[method-assign]
+
+
+def described(app: FastAPI) -> dict[str, Any]:
+    """The description, with the problem that its errors refer to."""
+    description = FastAPI.openapi(app)
+    description["components"]["schemas"][NAME] = Problem.model_json_schema()
+    return description
 
 
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """These errors, as the description of the API shows them."""
-    content = {"application/problem+json": {"schema": Problem.model_json_schema()}}
+    content = {"application/problem+json": {"schema": {"$ref": f"#/components/schemas/{NAME}"}}}
     return {
         status: {"description": HTTPStatus(status).phrase, "content": content}
         for status in statuses
@@ -74,7 +85,7 @@ async def invalid(_: Request, error: Exception) -> Response:
 
 
 async def database_error(request: Request, error: Exception) -> Response:
-    if blames_the_data(error):
+    if not is_away(error):
         return await unexpected(request, error)
     log.warning("database_away", path=request.url.path, error=type(error).__name__)
     again = "The database cannot be reached: send the same again."

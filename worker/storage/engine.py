@@ -5,12 +5,15 @@ from __future__ import annotations
 import psycopg
 from sqlalchemy import Engine, create_engine
 from sqlalchemy.exc import SQLAlchemyError, StatementError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 WORKER = "fixbill_worker"
 API = "fixbill_api"
 
 # SQLSTATE classes that blame the data: data exception, integrity violation, program limit.
 DATA_ERRORS = ("22", "23", "54")
+# Connection, transaction rolled back, resources, object in use, operator intervention, system.
+AWAY = ("08", "40", "53", "55", "57", "58")
 
 SESSION = {
     "timezone": "UTC",
@@ -46,6 +49,14 @@ def with_driver(url: str) -> str:
     if scheme in {"postgres", "postgresql"}:
         return f"postgresql+psycopg{separator}{rest}"
     return url
+
+
+def is_away(error: Exception) -> bool:
+    """Whether Postgres cannot be reached or is too busy: the same may work in a moment."""
+    cause = error.orig if isinstance(error, StatementError) else error
+    if isinstance(cause, psycopg.Error) and cause.sqlstate is not None:
+        return cause.sqlstate[:2] in AWAY
+    return isinstance(cause, (psycopg.OperationalError, PoolTimeout))
 
 
 def blames_the_data(error: Exception) -> bool:
