@@ -1,0 +1,155 @@
+"""Imports point one way, and each risky library is known to one file."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGES = ("schemas", "producers", "worker", "migrations")
+
+# A module may import those of ours that begin with one of these; the longest key counts.
+ALLOWED: dict[str, tuple[str, ...]] = {
+    "schemas": ("schemas",),
+    "producers": ("producers", "schemas"),
+    "migrations": ("worker.storage", "worker.settings"),
+    "worker.billing": ("worker.billing", "schemas"),
+    "worker.storage": ("worker.storage", "worker.billing", "schemas"),
+    "worker.sandbox": ("worker.sandbox",),
+    "worker.settings": (),
+    "worker.clock": (),
+    "worker.telemetry": ("worker.billing", "schemas"),
+    "worker.inbox": ("schemas",),
+    "worker.stripe_gateway": ("worker.billing", "worker.telemetry", "schemas"),
+    "worker.usage": (
+        "worker.usage",
+        "worker.storage",
+        "worker.billing",
+        "worker.inbox",
+        "worker.stripe_gateway",
+        "schemas",
+    ),
+    # The lives.
+    "worker": (
+        "worker.billing",
+        "worker.storage",
+        "worker.clock",
+        "worker.telemetry",
+        "worker.inbox",
+        "worker.stripe_gateway",
+        "worker.settle",
+        "worker.collect",
+        "worker.customers",
+        "worker.stripe_events",
+        "schemas",
+    ),
+    # The edges.
+    "worker.process": ("worker", "schemas"),
+    "worker.gauges": ("worker", "schemas"),
+    "worker.celery_app": ("worker", "producers", "schemas"),
+    "worker.api": ("worker", "producers", "schemas", "migrations"),
+    "worker.cli": ("worker", "producers", "schemas", "migrations"),
+    "worker.local": ("worker", "producers", "schemas", "migrations"),
+}
+LOCAL_ONLY = ("worker.local", "worker.sandbox")  # only commands may start them
+
+# A library that is untyped or risky is known to these alone.
+KNOWN_TO: dict[str, set[str]] = {
+    "celery": {"worker.celery_app"},
+    "kombu": {"worker.celery_app"},
+    "stripe": {"worker.stripe_gateway", "worker.sandbox.params"},
+    "psycopg": {"worker.storage.bulk", "worker.storage.engine", "worker.local.postgres"},
+    "alembic": {"migrations.migrate", "migrations.env", "migrations.versions.0001_the_ledger"},
+}
+PURE = {"collections", "dataclasses", "datetime", "enum", "hashlib", "typing", "__future__"} | {
+    "bisect",
+    "functools",
+    "itertools",
+    "operator",
+}
+BANNED = {"utils", "helpers", "common", "base", "manager", "service", "misc"}
+
+
+def modules() -> list[str]:
+    files = [file for package in PACKAGES for file in (ROOT / package).rglob("*.py")]
+    return sorted(".".join(file.relative_to(ROOT).with_suffix("").parts) for file in files)
+
+
+def imported(module: str) -> set[str]:
+    """Every module this one names in an import, wherever that stands."""
+    tree = ast.parse((ROOT / Path(*module.split("."))).with_suffix(".py").read_text("utf-8"))
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            ours = node.module.split(".")[0] in PACKAGES
+            found |= {f"{node.module}.{each.name}" if ours else node.module for each in node.names}
+    return found
+
+
+def under(name: str, prefixes: tuple[str, ...]) -> bool:
+    return any(name == prefix or name.startswith(f"{prefix}.") for prefix in prefixes)
+
+
+def rule_for(module: str) -> tuple[str, ...]:
+    return ALLOWED[max((key for key in ALLOWED if under(module, (key,))), key=len)]
+
+
+@pytest.mark.parametrize("module", modules())
+def test_imports_point_one_way(module: str) -> None:
+    ours = {name for name in imported(module) if name.split(".")[0] in PACKAGES}
+    allowed = rule_for(module)
+
+    wrong = {name for name in ours if not under(name, allowed)}
+    if not under(module, ("worker.cli", *LOCAL_ONLY)):
+        wrong |= {name for name in ours if under(name, LOCAL_ONLY)}
+
+    assert wrong == set()
+
+
+@pytest.mark.parametrize("library", sorted(KNOWN_TO))
+def test_a_risky_library_is_known_to_few(library: str) -> None:
+    users = {
+        module
+        for module in modules()
+        if any(name.split(".")[0] == library for name in imported(module))
+    }
+
+    assert users <= KNOWN_TO[library]
+    assert users
+
+
+@pytest.mark.parametrize("module", [each for each in modules() if under(each, ("worker.billing",))])
+def test_rules_know_no_clock_no_chance_and_no_connection(module: str) -> None:
+    others = {name.split(".")[0] for name in imported(module)} - set(PACKAGES)
+    text = (ROOT / Path(*module.split("."))).with_suffix(".py").read_text("utf-8")
+
+    assert others <= PURE
+    assert ".now(" not in text.replace("journal.now", "")
+
+
+@pytest.mark.parametrize("module", modules())
+def test_names_say_what_is_inside(module: str) -> None:
+    words = set(module.split("."))
+
+    assert not words & BANNED
+    assert not words & {"stripe", "celery", "redis", "logging"}
+
+
+def test_only_the_settings_read_the_environment() -> None:
+    readers = {
+        module
+        for module in modules()
+        if "os.environ" in (ROOT / Path(*module.split("."))).with_suffix(".py").read_text("utf-8")
+    }
+
+    # The sandbox is a program of its own and knows nothing of ours.
+    assert readers <= {"worker.settings", "worker.sandbox.__main__"}
+
+
+def test_this_python_is_one_we_support() -> None:
+    assert (3, 11) <= sys.version_info < (3, 15)
