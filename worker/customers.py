@@ -14,7 +14,14 @@ from worker.billing.book import Book
 from worker.billing.giving import give
 from worker.billing.journal import Journal
 from worker.billing.known import Known
-from worker.billing.plan_changes import BILLING_ADDED, add_billing, change_plan, sign_up
+from worker.billing.plan_changes import (
+    BILLING_ADDED,
+    SIGNUP,
+    add_billing,
+    change_plan,
+    sign_up,
+)
+from worker.billing.reverts import REVERT
 from worker.clock import Clock
 from worker.storage.books import open_books
 from worker.storage.customers import (
@@ -69,7 +76,12 @@ def grant_credits(
     engine: Engine,
     clock: Clock,
 ) -> bool:
-    """Credits from the operator; False if a grant with this key was given before."""
+    """Credits from the operator; False if a grant with this key was given before.
+
+    Raises CustomerProblem.
+    """
+    if not fullmatch(ID_PATTERN, key) or key in (SIGNUP, BILLING_ADDED) or key.startswith(REVERT):
+        raise CustomerProblem(f"the key of a grant is {ID_RULE}, and not one of the product's own")
     with engine.begin() as tx:
         journal, book = open_book(tx, customer_id, clock)
         if has_grant(tx, customer_id, key):

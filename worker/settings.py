@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
+from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -46,6 +47,16 @@ class Settings(BaseSettings):
     fixbill_spool: Path | None = None
     ci: str | None = None  # set by CI systems, to whatever they like
 
+    @field_validator("database_url", "api_database_url", "owner_database_url")
+    @classmethod
+    def reads_like_postgres(cls, url: SecretStr | None) -> SecretStr | None:
+        return like(url, POSTGRES, "postgresql://user:password@host:5432/database")
+
+    @field_validator("redis_url", "inbox_redis_url", "celery_broker_url")
+    @classmethod
+    def reads_like_redis(cls, url: SecretStr | None) -> SecretStr | None:
+        return like(url, REDIS, "redis://:password@host:6379/0")
+
     def need(self, name: str) -> str:
         """The value of a setting that has to be there; raises MissingSetting."""
         value = getattr(self, name)
@@ -63,6 +74,24 @@ class Settings(BaseSettings):
         return [part for part in self.need("stripe_webhook_secret").split(",") if part]
 
 
+POSTGRES = {"postgres", "postgresql", "postgresql+psycopg"}
+REDIS = {"redis", "rediss", "unix", "amqp", "amqps"}  # Celery's broker may be RabbitMQ
+
+
+def like(url: SecretStr | None, schemes: set[str], example: str) -> SecretStr | None:
+    """Never quotes the URL: there is a password in it."""
+    if url is None:
+        return None
+    try:
+        parts = urlsplit(url.get_secret_value())
+        sound = parts.scheme in schemes and bool(parts.netloc or parts.path) and parts.port != 0
+    except ValueError:  # the port is no number
+        sound = False
+    if not sound:
+        raise ValueError(f"must read like {example}")
+    return url
+
+
 @cache
 def settings() -> Settings:
     """The process's settings; raises MissingSetting naming what is malformed."""
@@ -71,4 +100,5 @@ def settings() -> Settings:
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         name = str(first["loc"][0]).upper()
-        raise MissingSetting(f"{name}: {first['msg']}") from None
+        problem = first["msg"].removeprefix("Value error, ")
+        raise MissingSetting(f"{name}: {problem}") from None

@@ -21,6 +21,10 @@ from worker.storage.quarantine import take_for_replay
 from worker.storage.waiting import take_waiting
 
 
+class StillUnsettleable(RuntimeError):
+    """An entry of the quarantine that fails as it did before."""
+
+
 def settle(entries: Sequence[Entry], connection: Connection, now: datetime) -> Journal:
     """Read what came in, open the books it touches, decide, post. One commit."""
     with connection.begin():
@@ -47,11 +51,19 @@ def settle_parked(entry: Entry, engine: Engine, now: datetime) -> Journal:
             return set_aside(tx, unsettleable(entry, error), now)
 
 
-def replay(quarantine_id: str, engine: Engine, now: datetime) -> Journal | None:
-    """Settle what stands in quarantine; None if it is not there, or was replayed before."""
-    with engine.begin() as tx:
-        entry = take_for_replay(tx, quarantine_id, now)
-        return settle_entries(tx, [entry], now) if entry else None
+def replay(quarantine_id: str, engine: Engine, now: datetime) -> str | None:
+    """What becomes of it now; None if it is not in quarantine, or was replayed before.
+
+    Raises StillUnsettleable, and then it stays there.
+    """
+    try:
+        with engine.begin() as tx:
+            entry = take_for_replay(tx, quarantine_id, now)
+            return settle_entries(tx, [entry], now).verdicts[entry.key] if entry else None
+    except Exception as error:
+        if not blames_the_data(error):
+            raise
+        raise StillUnsettleable(f"{quarantine_id} stays in quarantine: {error}") from error
 
 
 def quarantine(refused: Quarantined, connection: Connection, now: datetime) -> Journal:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from redis import Redis
 from redis.exceptions import RedisError
@@ -42,6 +42,7 @@ class Settler:
     clock: Clock
     silence_max: str = SILENCE_MAX
     survivors_settled: bool = False
+    noted: set[str] = field(default_factory=set)  # entries whose try this process has counted
 
     def turn(self, partitions: Sequence[int], stopping: Callable[[], bool]) -> bool:
         """Hold the partitions for a turn and settle; False if others hold all of them."""
@@ -118,7 +119,7 @@ class Settler:
         """
         while entries := inbox.pending(BATCH):
             for entry in entries:
-                if count_try(connection, entry) > DEATHS_MAX:
+                if self.deaths_with(entry, connection) >= DEATHS_MAX:
                     detail = f"the worker died {DEATHS_MAX} times with this entry in hand"
                     refused = Quarantined(entry, None, "kills_the_worker", detail)
                     journal = quarantine(refused, connection, self.clock.now())
@@ -127,6 +128,13 @@ class Settler:
                     self.settle_divided([entry], connection)
                 forget_tries(connection, entry)
                 inbox.acknowledge([entry])
+
+    def deaths_with(self, entry: Entry, connection: Connection) -> int:
+        """How often a process died with it; a try this process has survived is no death."""
+        if entry.key in self.noted:
+            return 0
+        self.noted.add(entry.key)
+        return count_try(connection, entry) - 1
 
 
 def partitions_of(settler: int, settlers: int) -> range:

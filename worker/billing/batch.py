@@ -60,7 +60,7 @@ def write(journal: Journal, book: Book | None, arrival: Arrival, outcome: Outcom
         why = outcome.reason, outcome.detail
         journal.refuse([Quarantined(arrival.entry, arrival.event, *why)])
         return
-    journal.tally[outcome.name] += 1
+    journal.verdicts[arrival.entry.key] = outcome.name
     if isinstance(outcome, Unchanged) and outcome.same_event:
         return
     event = arrival.event

@@ -102,14 +102,18 @@ class Journal:
     moves: list[Move] = field(default_factory=list)
     waiting: list[Arrival] = field(default_factory=list)
     quarantined: list[Quarantined] = field(default_factory=list)
-    tally: Counter[str] = field(default_factory=Counter)  # events by what became of them
+    verdicts: dict[str, str] = field(default_factory=dict)  # entry key → what became of it
     released: Counter[str] = field(default_factory=Counter)  # held fixes by what paid
 
     def refuse(self, refused: list[Quarantined]) -> None:
         """These go to quarantine."""
-        if refused:
-            self.quarantined += refused
-            self.tally["quarantined"] += len(refused)
+        self.quarantined += refused
+        self.verdicts.update({each.entry.key: "quarantined" for each in refused})
+
+    @property
+    def tally(self) -> Counter[str]:
+        """How many entries had which verdict."""
+        return Counter(self.verdicts.values())
 
     def time_of(self, book: Book | None) -> datetime:
         """This customer's business time."""

@@ -15,6 +15,8 @@ from worker.billing.grants import Grant
 from worker.billing.journal import Journal, Move
 from worker.billing.outcome import Reverted
 
+REVERT = "revert:"  # before the fix id: the key of the credit for a fix that was paid in money
+
 # How long a credit is good for that goes back to a grant which has expired meanwhile.
 REOPENED_FOR = timedelta(days=30)
 
@@ -38,7 +40,7 @@ def take_back(journal: Journal, book: Book, arrival: Arrival, outcome: Reverted)
     elif outcome.how == "uncharged":
         uncharge(journal, book, fix, at, now)
     else:
-        give(journal, book, "revert", f"revert:{fix.fix_id}", 1, None, now)
+        give(journal, book, "revert", f"{REVERT}{fix.fix_id}", 1, None, now)
     fix.outcome, fix.held_why, fix.settled_at = FixOutcome.REVERTED, None, now
     journal.fixes.change((fix.customer_id, fix.fix_id), fix)
     journal.touched.add(book.customer_id)

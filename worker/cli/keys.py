@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from re import fullmatch
 
 import click
 
+from schemas.events import ID_PATTERN, ID_RULE
 from worker.cli.show import print_json, print_table
 from worker.keys import SCOPES, create_key
 from worker.process import open_tools
@@ -33,6 +35,9 @@ def create(
     as_json: bool,
 ) -> None:
     """Make a key and print it, this once."""
+    for customer_id in customers:
+        if not fullmatch(ID_PATTERN, customer_id):
+            raise click.BadParameter(f"a customer id is {ID_RULE}", param_hint="--customer")
     tools = open_tools()
     expires_at = (
         None if expires_in_days is None else datetime.now(UTC) + timedelta(days=expires_in_days)

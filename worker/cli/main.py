@@ -84,9 +84,10 @@ def run(arguments: Sequence[str]) -> int:
     except ModuleNotFoundError as error:
         return fail(missing_extra(error))
     except Exception as error:
-        if not isinstance(error, expected()):
+        sentence = str(error) if isinstance(error, expected()) else away(error)
+        if sentence is None:
             raise
-        return fail(str(error))
+        return fail(sentence)
     return code if isinstance(code, int) else 0
 
 
@@ -104,6 +105,16 @@ def missing_extra(error: ModuleNotFoundError) -> str:
         raise error
     extra = "embedded" if root in EMBEDDED else "worker"
     return f"this command needs more than is installed ({root}): pip install 'fixbill[{extra}]'"
+
+
+def away(error: Exception) -> str | None:
+    """The sentence for a store that cannot be reached; only commands that use one import it."""
+    engine, redis = sys.modules.get("worker.storage.engine"), sys.modules.get("redis.exceptions")
+    if engine is not None and engine.is_away(error):
+        return "the database cannot be reached: check DATABASE_URL"
+    if redis is not None and isinstance(error, redis.RedisError):
+        return "the inbox store cannot be reached: check REDIS_URL"
+    return None
 
 
 def expected() -> tuple[type[Exception], ...]:

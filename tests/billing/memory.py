@@ -1,0 +1,156 @@
+"""What Postgres keeps of the books between two batches, in dicts: for properties over many runs.
+
+It reads and writes what `worker.storage` does, no more; `tests/test_settle.py` compares the two.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from copy import copy, deepcopy
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from typing import Any
+
+from schemas.events import DERIVED_PREFIX
+from worker.billing.batch import decide_batch
+from worker.billing.book import Book
+from worker.billing.charges import Charge, ChargeStatus, Line
+from worker.billing.fix import Arrival, Fix, FixOutcome
+from worker.billing.grants import Grant, order_of_use
+from worker.billing.journal import Journal, Rows
+from worker.billing.known import Known
+from worker.billing.ledger import Transfer
+from worker.billing.usage import UsageKey, usage_of
+from worker.storage.post import BOOK_CHANGES, CHARGE_CHANGES, FIX_CHANGES
+
+Key = tuple[str, str]
+
+
+@dataclass
+class Memory:
+    """The tables, by their primary keys."""
+
+    books: dict[str, Book] = field(default_factory=dict)
+    fixes: dict[Key, Fix] = field(default_factory=dict)
+    grants: dict[Key, Grant] = field(default_factory=dict)
+    charges: dict[str, Charge] = field(default_factory=dict)
+    lines: dict[Key, Line] = field(default_factory=dict)
+    events: dict[tuple[str, str, str], bytes] = field(default_factory=dict)
+    claims: dict[str, str] = field(default_factory=dict)
+    transfers: list[Transfer] = field(default_factory=list)
+    usage: dict[UsageKey, list[int]] = field(
+        default_factory=lambda: defaultdict(lambda: [0, 0, 0, 0, 0])
+    )
+    waiting: list[tuple[str, str, str]] = field(default_factory=list)
+    quarantine: list[tuple[str, str]] = field(default_factory=list)
+
+    def settle(self, arrivals: Sequence[Arrival], now: datetime) -> Journal:
+        """One batch: open, decide, post."""
+        arrivals = [deepcopy(each) for each in arrivals]
+        customers = {each.event.customer_id for each in arrivals}
+        reverts = any(each.event.reverts for each in arrivals)
+        known = sorted(customers & self.books.keys())
+        books = {each: self.open(each, with_backlog=reverts) for each in known}
+        journal = decide_batch(arrivals, books, self.known(arrivals), now)
+        self.post(journal)
+        return journal
+
+    def settle_backlog(self, customer_id: str, now: datetime) -> Journal:
+        """What the sweep does for a customer with held fixes."""
+        journal = decide_batch([], {customer_id: self.open(customer_id)}, Known(), now)
+        self.post(journal)
+        return journal
+
+    def open(self, customer_id: str, *, with_backlog: bool = False) -> Book:
+        book = copy(self.books[customer_id])
+        mine = [each for each in self.grants.values() if each.customer_id == customer_id]
+        book.grants = sorted((copy(each) for each in mine if each.remaining), key=order_of_use)
+        charges = [each for each in self.charges.values() if each.customer_id == customer_id]
+        still_open = [each for each in charges if each.status is ChargeStatus.OPEN]
+        book.open_charge = copy(still_open[0]) if still_open else None
+        book.fresh_charge_id = f"ch_{customer_id}_{len(charges)}"
+        book.backlog = []
+        if book.held and (with_backlog or book.backlog_may_settle()):
+            book.backlog = sorted(
+                (copy(each) for each in self.held(customer_id)),
+                key=lambda each: (each.deployed_at, each.fix_id),
+            )
+        return book
+
+    def held(self, customer_id: str) -> list[Fix]:
+        mine = [each for each in self.fixes.values() if each.customer_id == customer_id]
+        return [each for each in mine if each.outcome is FixOutcome.HELD]
+
+    def known(self, arrivals: Iterable[Arrival]) -> Known:
+        events = [each.event for each in arrivals]
+        fixes = {
+            (each.customer_id, each.fix_id): copy(self.fixes[each.customer_id, each.fix_id])
+            for each in events
+            if (each.customer_id, each.fix_id) in self.fixes
+        }
+        paid = {(each.customer_id, each.grant_id or "") for each in fixes.values()}
+        derived = {each.fix_id for each in events if each.fix_id.startswith(DERIVED_PREFIX)}
+        return Known(
+            fixes=fixes,
+            events=dict(self.events),
+            claims={key: owner for key, owner in self.claims.items() if key in derived},
+            grants={key: copy(self.grants[key]) for key in paid & self.grants.keys()},
+        )
+
+    def post(self, journal: Journal) -> None:
+        put(self.fixes, journal.fixes, FIX_CHANGES)
+        put(self.grants, journal.grants, ("remaining", "expires_at"))
+        put(self.charges, journal.charges, CHARGE_CHANGES)
+        for line in journal.lines.new.values():
+            assert (line.customer_id, line.fix_id) not in self.lines
+            self.lines[line.customer_id, line.fix_id] = copy(line)
+        for line in journal.lines.changed.values():
+            self.lines[line.customer_id, line.fix_id].removed_at = line.removed_at
+        for recorded in journal.events:
+            key = (recorded.customer_id, recorded.source, recorded.event_id)
+            assert key not in self.events
+            self.events[key] = recorded.body_hash
+        for event, _ in journal.waiting:
+            self.events[event.customer_id, event.source, event.id] = event.body_hash
+            self.waiting.append((event.customer_id, event.source, event.id))
+        for claim in journal.claims:
+            assert claim.fix_id not in self.claims
+            self.claims[claim.fix_id] = claim.customer_id
+        sources = {(each.customer_id, each.kind, each.source_key) for each in self.transfers}
+        for each in journal.transfers:
+            assert (each.customer_id, each.kind, each.source_key) not in sources
+            self.transfers.append(each)
+        for customer_id in journal.touched:
+            for name in BOOK_CHANGES:
+                setattr(self.books[customer_id], name, getattr(journal.books[customer_id], name))
+        for usage_key, counts in usage_of(journal.moves).items():
+            row = self.usage[usage_key]
+            row[:] = [old + new for old, new in zip(row, counts, strict=True)]
+            assert min(row) >= 0
+        self.quarantine += [(each.reason, each.entry.key) for each in journal.quarantined]
+
+    def contents(self) -> dict[str, Any]:
+        """Everything, in a form that says where two runs differ."""
+        return {
+            "transfers": [each._asdict() for each in sorted(self.transfers)],
+            "books": {key: asdict(self.books[key]) for key in sorted(self.books)},
+            "fixes": {key: asdict(self.fixes[key]) for key in sorted(self.fixes)},
+            "grants": {key: asdict(self.grants[key]) for key in sorted(self.grants)},
+            "charges": {key: asdict(self.charges[key]) for key in sorted(self.charges)},
+            "lines": {key: asdict(self.lines[key]) for key in sorted(self.lines)},
+            "usage": {key: row for key, row in sorted(self.usage.items()) if any(row)},
+            "claims": dict(sorted(self.claims.items())),
+            "waiting": sorted(self.waiting),
+            "quarantine": sorted(self.quarantine),
+        }
+
+
+def put(table: dict[Any, Any], rows: Rows[Any], columns: tuple[str, ...]) -> None:
+    """Insert the new rows, update these columns of the changed ones; a key is there once."""
+    for key, row in rows.new.items():
+        assert key not in table
+        table[key] = copy(row)
+    for key, row in rows.changed.items():
+        for name in columns:
+            setattr(table[key], name, getattr(row, name))

@@ -1,0 +1,154 @@
+"""The property that holds the shape of settling, and what no history can break."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.billing.histories import CUSTOMERS, History, cut, histories
+from tests.billing.memory import Memory
+from tests.builders import NOW, arrival, book, deployed, grant, reverted
+from worker.billing.fix import FixOutcome
+from worker.billing.ledger import CREDIT_ACCOUNTS, MONEY_ACCOUNTS, NO_HEAD, chain_hash
+
+CUTS = st.sets(st.integers(1, 23), max_size=8)
+MANY = settings(
+    deadline=None,
+    max_examples=300,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+SOME = settings(MANY, max_examples=150)
+
+
+def settled(history: History, cuts: set[int]) -> Memory:
+    memory = history.memory()
+    for piece in cut(history.arrivals, cuts):
+        memory.settle(piece, NOW)
+    return memory
+
+
+def without(contents: dict[str, Any], column: str) -> dict[str, Any]:
+    for row in contents["books"].values():
+        del row[column]
+    return contents
+
+
+@MANY
+@given(histories(), CUTS)
+def test_however_a_list_of_events_is_cut_the_books_come_out_equal(
+    history: History, cuts: set[int]
+) -> None:
+    whole = settled(history, set())
+
+    in_pieces = settled(history, cuts)
+
+    # When the last entry came is compared below.
+    assert without(in_pieces.contents(), "accepted_at") == without(whole.contents(), "accepted_at")
+
+
+def test_a_duplicate_moves_the_freshness_of_the_books_the_same_way_in_any_cut() -> None:
+    memory = Memory(books={"acme": book()})
+    first = arrival(deployed(), at=NOW)
+    again = arrival(deployed(id="sent-again"), at=NOW.replace(minute=5))
+    history = History(memory, [first, again])
+
+    whole, in_pieces = settled(history, set()), settled(history, {1})
+
+    assert in_pieces.books["acme"].accepted_at == whole.books["acme"].accepted_at
+
+
+def test_a_credit_given_back_reaches_the_oldest_held_fix_in_any_cut() -> None:
+    memory = Memory(books={"acme": book(has_payment_method=False)})
+    memory.grants["acme", "gift"] = grant()
+    memory.books["acme"].credits, memory.books["acme"].issued = 1, -1
+    events = [deployed("paid"), deployed("held"), reverted("paid"), deployed("late")]
+    history = History(memory, [arrival(each) for each in events])
+
+    whole, in_pieces = settled(history, set()), settled(history, {2})
+
+    assert in_pieces.contents()["fixes"] == whole.contents()["fixes"]
+
+
+@SOME
+@given(histories(), CUTS)
+def test_no_history_breaks_the_books(history: History, cuts: set[int]) -> None:
+    memory = history.memory()
+
+    for piece in cut(history.arrivals, cuts):
+        memory.settle(piece, NOW)
+        check_books(memory)
+
+    check_chains(memory)
+    check_usage(memory)
+
+
+@SOME
+@given(histories(), CUTS)
+def test_settling_everything_again_changes_nothing(history: History, cuts: set[int]) -> None:
+    memory = settled(history, cuts)
+    for customer_id in CUSTOMERS:
+        memory.settle_backlog(customer_id, NOW)
+    before = memory.contents()
+    before.pop("quarantine")
+
+    memory.settle(history.arrivals, NOW)
+
+    after = memory.contents()
+    after.pop("quarantine")  # what is refused is refused again, under the same entry
+    assert without(after, "accepted_at") == without(before, "accepted_at")
+
+
+def check_books(memory: Memory) -> None:
+    for customer_id, standing in memory.books.items():
+        mine = [each for key, each in memory.fixes.items() if key[0] == customer_id]
+        grants = [each for key, each in memory.grants.items() if key[0] == customer_id]
+        assert min(standing.credits, standing.consumed, standing.receivable, standing.spent) >= 0
+        assert sum(getattr(standing, account) for account in CREDIT_ACCOUNTS) == 0
+        assert sum(getattr(standing, account) for account in MONEY_ACCOUNTS) == 0
+        assert standing.credits == sum(each.remaining for each in grants)
+        assert standing.consumed + standing.credits == sum(each.granted for each in grants)
+        assert all(0 <= each.remaining <= each.granted for each in grants)
+        assert standing.held == sum(each.outcome is FixOutcome.HELD for each in mine)
+        used = Counter(each.grant_id for each in mine if each.outcome is FixOutcome.CREDITED)
+        assert all(used[each.grant_id] == each.granted - each.remaining for each in grants)
+    for charge_id, owed in memory.charges.items():
+        lines = [each for each in memory.lines.values() if each.charge_id == charge_id]
+        assert owed.amount == sum(each.price for each in lines if each.removed_at is None)
+
+
+def check_chains(memory: Memory) -> None:
+    for customer_id, standing in memory.books.items():
+        head = NO_HEAD
+        chain = sorted(each for each in memory.transfers if each.customer_id == customer_id)
+        for number, transfer in enumerate(chain, start=1):
+            head = chain_hash(head, transfer)
+            assert (transfer.seq, transfer.hash) == (number, head)
+        assert (standing.seq, standing.head) == (len(chain), head)
+    for key, settled_fix in memory.fixes.items():
+        kinds = Counter(
+            each.kind
+            for each in memory.transfers
+            if (each.customer_id, each.fix_id) == key and each.kind in ("consume", "charge")
+        )
+        paid = settled_fix.outcome in (FixOutcome.CREDITED, FixOutcome.CHARGED)
+        assert kinds.total() == 1 if paid else kinds.total() <= 1
+
+
+def check_usage(memory: Memory) -> None:
+    counted = Counter(
+        (each.customer_id, each.cycle_start, each.deployed_at.date(), each.repository, each.outcome)
+        for each in memory.fixes.values()
+    )
+    in_rows = Counter(
+        {
+            (*key, outcome): row[column]
+            for key, row in memory.usage.items()
+            for column, outcome in enumerate(FixOutcome)
+        }
+    )
+    assert +in_rows == counted
+    charged = sum(each.price or 0 for each in memory.fixes.values() if each.owed)
+    assert sum(row[-1] for row in memory.usage.values()) == charged

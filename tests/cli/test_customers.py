@@ -1,0 +1,268 @@
+"""`fixbill customers`, `credits` and `usage`: who they are, what they may use, what they used."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from schemas.answers import Usage
+from tests.builders import add_customer, one_row, outcomes, publish_all, rows_of
+from tests.cli.running import NOWHERE, Cli, fixed_now, somebody
+from worker.storage import tables
+
+
+def balance(cli: Cli, customer_id: str = "acme") -> int:
+    usage: dict[str, Any] = cli("usage", customer_id, "--json").json
+    return int(usage["credits"]["balance"])
+
+
+@pytest.mark.parametrize(("plan", "credits"), [("trial", 5), ("payg", 0), ("pro", 0)])
+def test_a_new_customer_has_the_credits_of_their_plan(cli: Cli, plan: str, credits: int) -> None:
+    done = cli("customers", "add", "acme", "--plan", plan, "--json")
+
+    answer = done.json
+    assert (done.code, done.err) == (0, "")
+    assert (answer["plan"]["code"], answer["credits"]["balance"]) == (plan, credits)
+    assert Usage.model_validate(answer).customer_id == "acme"
+
+
+def test_a_customer_is_on_trial_unless_told_otherwise(cli: Cli) -> None:
+    assert cli("customers", "add", "acme", "--json").json["plan"]["code"] == "trial"
+
+
+def test_name_and_email_are_kept_as_they_are_written(cli: Cli) -> None:
+    done = cli("customers", "add", "acme", "--name", "Åcme & Söhne", "--email", "a+b@exämple.com")
+
+    row = one_row(cli.engine, tables.customers)
+    assert done.code == 0
+    assert (row["name"], row["email"]) == ("Åcme & Söhne", "a+b@exämple.com")
+
+
+def test_a_customer_is_added_once(cli: Cli) -> None:
+    cli("customers", "add", "acme")
+
+    again = cli("customers", "add", "acme", "--plan", "pro")
+
+    assert again.code == 1
+    assert again.sentence == "fixbill: there is a customer acme already"
+    assert one_row(cli.engine, tables.books)["plan"] == "trial"
+    assert balance(cli) == 5
+
+
+def test_an_id_that_is_not_plain_is_refused_with_the_rule(cli: Cli) -> None:
+    done = cli("customers", "add", "Ac me")
+
+    assert done.code == 1
+    assert "A-Z a-z 0-9" in done.sentence
+    assert rows_of(cli.engine, tables.customers) == []
+
+
+def test_a_plan_that_does_not_exist_is_refused_with_those_that_do(cli: Cli) -> None:
+    cli("customers", "add", "acme")
+
+    added = cli("customers", "add", "globex", "--plan", "gold")
+    changed = cli("customers", "set-plan", "acme", "gold")
+
+    assert (added.code, changed.code) == (1, 1)
+    assert "trial, payg, pro" in added.sentence
+    assert "trial, payg, pro" in changed.sentence
+    assert [row["plan"] for row in rows_of(cli.engine, tables.books)] == ["trial"]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["usage", "nobody"],
+        ["customers", "show", "nobody"],
+        ["customers", "set-plan", "nobody", "payg"],
+        ["customers", "add-payment-method", "nobody", "pm_card_visa"],
+        ["customers", "accept-held", "nobody"],
+        ["credits", "grant", "nobody", "1"],
+    ],
+    ids=lambda words: " ".join(words[:2]),
+)
+@pytest.mark.parametrize("as_json", [[], ["--json"]], ids=["text", "json"])
+def test_an_unknown_customer_is_one_sentence_that_says_what_to_do(
+    cli: Cli, words: list[str], as_json: list[str]
+) -> None:
+    done = cli(*words, *as_json)
+
+    assert done.code == 1
+    assert done.sentence == (
+        "fixbill: there is no customer nobody; `fixbill customers add` makes one"
+    )
+
+
+def test_from_now_on_fixes_settle_under_the_new_plan(cli: Cli) -> None:
+    add_customer(cli.engine)
+    cli.settle(fixed_now("fix-1"))
+
+    done = cli("customers", "set-plan", "acme", "pro", "--json")
+    cli.settle(fixed_now("fix-2"))
+
+    assert done.json["plan"]["code"] == "pro"
+    prices = {row["fix_id"]: row["price"] for row in rows_of(cli.engine, tables.fixes)}
+    assert prices == {"fix-1": 2900, "fix-2": 1500}
+
+
+def test_a_first_card_brings_credits_and_ends_the_trial(cli: Cli) -> None:
+    customer_id = somebody()
+    cli("customers", "add", customer_id, "--name", "Acme", "--email", "billing@acme.example")
+    add_card = ("customers", "add-payment-method", customer_id)
+
+    first = cli(*add_card, "pm_card_visa", "--json")
+    second = cli(*add_card, "pm_card_mastercard", "--json")
+
+    assert (first.json["plan"]["code"], first.json["credits"]["balance"]) == ("payg", 10)
+    assert second.json["credits"]["balance"] == 10
+    assert one_row(cli.engine, tables.books)["has_payment_method"]
+
+
+def test_a_card_that_stripe_does_not_know_is_refused_in_stripes_words(cli: Cli) -> None:
+    customer_id = somebody()
+    cli("customers", "add", customer_id)
+
+    done = cli("customers", "add-payment-method", customer_id, "pm_unknown")
+
+    assert done.code == 1
+    assert "pm_unknown" in done.sentence
+    assert not one_row(cli.engine, tables.books)["has_payment_method"]
+
+
+def test_stripe_that_is_away_is_one_sentence(cli: Cli) -> None:
+    cli("customers", "add", "acme")
+    cli.set(STRIPE_API_BASE=f"http://{NOWHERE}")
+
+    done = cli("customers", "add-payment-method", "acme", "pm_card_visa")
+
+    assert done.code == 1
+    assert done.sentence.startswith("fixbill: ")
+
+
+def test_held_fixes_become_money_once_that_is_accepted(cli: Cli) -> None:
+    customer_id = add_customer(cli.engine, somebody(), card=False)
+    cli.settle(fixed_now("fix-1", customer_id), fixed_now("fix-2", customer_id))
+    cli("customers", "add-payment-method", customer_id, "pm_card_visa")
+    before = outcomes(cli.engine, customer_id)
+
+    done = cli("customers", "accept-held", customer_id)
+    again = cli("customers", "accept-held", customer_id, "--json")
+
+    assert before == {"fix-1": "held", "fix-2": "held"}
+    assert (done.code, done.out) == (0, f"0 fixes of {customer_id} are still held\n")
+    assert again.json == {"customer_id": customer_id, "held": 0}
+    assert outcomes(cli.engine, customer_id) == {"fix-1": "charged", "fix-2": "charged"}
+
+
+def test_a_grant_pays_for_held_fixes_at_once_oldest_first(cli: Cli) -> None:
+    add_customer(cli.engine, card=False)
+    cli.settle(*(fixed_now(f"fix-{number}") for number in (1, 2, 3)))
+
+    done = cli("credits", "grant", "acme", "2", "--json")
+
+    assert done.json["balance"] == 0
+    assert outcomes(cli.engine) == {"fix-1": "credited", "fix-2": "credited", "fix-3": "held"}
+
+
+def test_a_grant_with_a_key_is_given_once(cli: Cli) -> None:
+    add_customer(cli.engine)
+
+    first = cli("credits", "grant", "acme", "3", "--key", "sorry-2026-03")
+    second = cli("credits", "grant", "acme", "3", "--key", "sorry-2026-03")
+    third = cli("credits", "grant", "acme", "3", "--key", "sorry-2026-03", "--json")
+
+    assert [first.code, second.code, third.code] == [0, 0, 0]
+    assert "given before" in second.out
+    assert third.json == {
+        "customer_id": "acme",
+        "key": "sorry-2026-03",
+        "granted": False,
+        "balance": 3,
+    }
+
+
+def test_grants_without_a_key_are_all_given(cli: Cli) -> None:
+    add_customer(cli.engine)
+
+    keys = {cli("credits", "grant", "acme", "1", "--json").json["key"] for _ in range(2)}
+
+    assert len(keys) == 2
+    assert balance(cli) == 2
+
+
+def test_the_same_key_serves_two_customers(cli: Cli) -> None:
+    for customer_id in ("acme", "globex"):
+        add_customer(cli.engine, customer_id)
+        cli("credits", "grant", customer_id, "4", "--key", "spring")
+
+    assert (balance(cli, "acme"), balance(cli, "globex")) == (4, 4)
+
+
+@pytest.mark.parametrize("key", ["signup", "billing_added", "revert:fix-1"])
+def test_a_key_of_the_products_own_grants_is_no_operators_to_take(cli: Cli, key: str) -> None:
+    add_customer(cli.engine)
+
+    done = cli("credits", "grant", "acme", "1", "--key", key)
+
+    assert done.code != 0
+    assert rows_of(cli.engine, tables.grants) == []
+
+
+def test_a_grant_can_expire(cli: Cli) -> None:
+    add_customer(cli.engine)
+    before = datetime.now(UTC)
+
+    cli("credits", "grant", "acme", "1", "--expires-in-days", "30")
+
+    expires_at = one_row(cli.engine, tables.grants)["expires_at"]
+    assert before + timedelta(days=30) <= expires_at <= datetime.now(UTC) + timedelta(days=30)
+
+
+def test_usage_reads_well(cli: Cli) -> None:
+    add_customer(cli.engine, credits=1)
+    cli.settle(fixed_now("fix-1"), fixed_now("fix-2", repository="acme/api"))
+
+    done = cli("usage", "acme")
+
+    lines = done.out.splitlines()
+    assert (done.code, done.err) == (0, "")
+    assert "customer               acme" in lines
+    assert "a fix without credit   $29.00" in lines
+    assert "charged in this cycle  $29.00" in lines
+    assert "! 0 credits are left; the next ones cost $29.00 each." in lines
+    (api,) = (line.split() for line in lines if "acme/api" in line)
+    assert api == ["acme/api", "0", "1", "0", "0", "$29.00"]
+
+
+def test_usage_says_the_same_as_json_and_as_show(cli: Cli) -> None:
+    add_customer(cli.engine, credits=3)
+
+    usage, show = cli("usage", "acme", "--json").json, cli("customers", "show", "acme", "--json")
+
+    del usage["as_of"]
+    assert usage == {name: value for name, value in show.json.items() if name != "as_of"}
+    assert usage["credits"]["balance"] == 3
+
+
+def test_usage_is_as_fresh_as_the_oldest_event_that_waits(cli: Cli) -> None:
+    add_customer(cli.engine)
+    before = datetime.now(UTC) - timedelta(seconds=1)
+    publish_all(cli.redis, [fixed_now()])
+
+    first, second = (cli("usage", "acme", "--json").json["as_of"] for _ in range(2))
+
+    assert first == second
+    assert datetime.fromisoformat(first) >= before
+
+
+@pytest.mark.parametrize("words", [["usage", "acme"], ["customers", "show", "acme"]], ids=" ".join)
+def test_without_redis_stdout_is_json_alone_all_the_same(cli: Cli, words: list[str]) -> None:
+    add_customer(cli.engine)
+    cli.set(REDIS_URL=f"redis://{NOWHERE}")
+
+    done = cli(*words, "--json")
+
+    assert done.code == 0
+    assert done.json["customer_id"] == "acme"

@@ -1,0 +1,108 @@
+"""`fixbill verify`: whether the books hold what they promise, and where they do not."""
+
+from __future__ import annotations
+
+import pytest
+from sqlalchemy import Engine, text
+
+from tests.builders import add_customer, add_customer_with_card, deployed, owe, settle_events
+from tests.cli.running import NOWHERE, Cli
+from tests.sandbox.sandbox_process import RunningSandbox
+from worker.clock import Clock
+from worker.collect import collect
+from worker.stripe_gateway import StripeGateway
+
+
+@pytest.fixture
+def paid(cli: Cli, sandbox: RunningSandbox, stripe: StripeGateway, clock: Clock) -> Cli:
+    """A customer with a credit used, money paid and money owed."""
+    add_customer_with_card(cli.engine, sandbox, credits=1)
+    settle_events(cli.engine, deployed("credited"))
+    assert collect(owe(cli.engine, fix_id="paid"), cli.engine, stripe, clock) == "paid"
+    settle_events(cli.engine, deployed("owed"))
+    return cli
+
+
+def test_sound_books_are_all_ok(paid: Cli) -> None:
+    text, answer = paid("verify"), paid("verify", "--json")
+
+    assert (text.code, answer.code) == (0, 0)
+    assert "BROKEN" not in text.out
+    assert answer.json["ok"]
+    assert {check["name"]: check["offenders"] for check in answer.json["checks"]} == dict.fromkeys(
+        (
+            "balances_equal_transfers",
+            "fixes_settled_once",
+            "charges_equal_lines",
+            "receivable_equals_unpaid_charges",
+            "credits_equal_grants",
+            "held_equals_backlog",
+            "usage_equals_ledger",
+            "chain_whole",
+            "charges_equal_stripe",
+        ),
+        [],
+    )
+
+
+def test_empty_books_are_ok(cli: Cli) -> None:
+    assert cli("verify").code == 0
+
+
+HARM: list[tuple[str, str, str]] = [
+    ("UPDATE transfers SET amount = amount + 1 WHERE seq = 3", "chain_whole", "acme at 3"),
+    ("DELETE FROM transfers WHERE seq = 2", "chain_whole", "acme at 3"),
+    ("DELETE FROM transfers WHERE seq = 5", "chain_whole", "acme at its head"),
+    ("UPDATE transfers SET amount = 1", "balances_equal_transfers", "acme receivable"),
+    ("UPDATE books SET receivable = 0, revenue = -2900", "balances_equal_transfers", "receivable"),
+    ("DELETE FROM fixes WHERE fix_id = 'paid'", "fixes_settled_once", "acme paid"),
+    ("UPDATE charge_lines SET price = 1", "charges_equal_lines", "ch_"),
+    ("UPDATE books SET held = 1", "held_equals_backlog", "acme"),
+    ("UPDATE usage SET charged = 7", "usage_equals_ledger", "acme/shop"),
+    ("UPDATE grants SET remaining = granted", "credits_equal_grants", "acme"),
+    ("UPDATE charges SET payment_intent = 'pi_0' WHERE paid_at IS NOT NULL", "stripe", "pi_0"),
+]
+
+
+@pytest.mark.parametrize(("harm", "name", "offender"), HARM, ids=[each[0] for each in HARM])
+def test_whoever_changes_history_is_found_out(
+    paid: Cli, owner: Engine, harm: str, name: str, offender: str
+) -> None:
+    with owner.begin() as tx:
+        tx.execute(text("SET session_replication_role = replica"))  # triggers sleep
+        tx.execute(text(harm))
+
+    shown, answer = paid("verify"), paid("verify", "--json")
+
+    assert (shown.code, answer.code) == (1, 1)
+    assert "BROKEN" in shown.out
+    assert not answer.json["ok"]
+    broken = [check for check in answer.json["checks"] if not check["ok"]]
+    found = [each for check in broken if name in check["name"] for each in check["offenders"]]
+    assert [each for each in found if offender in each]
+
+
+def test_the_comparison_with_stripe_can_be_left_out(paid: Cli) -> None:
+    paid.set(STRIPE_API_BASE=f"http://{NOWHERE}")
+
+    without, with_stripe = paid("verify", "--without-stripe", "--json"), paid("verify")
+
+    assert without.code == 0
+    assert "charges_equal_stripe" not in {check["name"] for check in without.json["checks"]}
+    assert with_stripe.code == 1
+    assert with_stripe.sentence.startswith("fixbill: ")
+
+
+def test_payments_of_customers_who_are_not_ours_are_nobodys_offence(
+    cli: Cli, sandbox: RunningSandbox, stripe: StripeGateway, clock: Clock
+) -> None:
+    add_customer(cli.engine)
+    client = sandbox.client()
+    stranger = client.v1.customers.create({}).id
+    card = client.v1.payment_methods.attach("pm_card_visa", {"customer": stranger}).id
+    made = client.v1.payment_intents.create(
+        {"amount": 1000, "currency": "usd", "customer": stranger, "payment_method": card}
+    )
+    client.v1.payment_intents.confirm(made.id, {"payment_method": card})
+
+    assert cli("verify").code == 0

@@ -1,0 +1,124 @@
+"""Fixtures on real servers. All are lazy: a test of rules starts none of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+import pytest
+import structlog
+from redis import Redis
+from sqlalchemy import Engine
+
+from tests.builders import NOW
+from tests.running import RunningStack, running_stack
+from tests.sandbox.sandbox_process import RunningSandbox, running_sandbox
+from tests.stack import Database, Databases, connected
+from worker import inbox
+from worker.clock import Clock
+from worker.local.postgres import Postgres
+from worker.local.valkey import Valkey
+from worker.storage.engine import API, WORKER
+from worker.stripe_gateway import StripeGateway
+
+
+@pytest.fixture(scope="session", autouse=True)
+def plain_logs() -> None:
+    """One line a log: rendered with every frame's variables, one error takes seconds."""
+    structlog.configure(
+        [
+            structlog.processors.add_log_level,
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(default=repr),
+        ]
+    )
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
+    """One server for all tests of this process."""
+    with Postgres.start(tmp_path_factory.mktemp("servers")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def databases(postgres: Postgres) -> Iterator[Databases]:
+    template = Databases(postgres)
+    yield template
+    template.close()
+
+
+@pytest.fixture
+def database(databases: Databases) -> Iterator[Database]:
+    """A migrated database without a row in it."""
+    with databases.fresh() as one:
+        yield one
+
+
+@pytest.fixture
+def owner(database: Database) -> Iterator[Engine]:
+    """The superuser who owns the tables."""
+    with connected(database.owner_url, None) as engine:
+        yield engine
+
+
+@pytest.fixture
+def engine(database: Database) -> Iterator[Engine]:
+    """As the worker logs in."""
+    with connected(database.worker_url, WORKER) as engine:
+        yield engine
+
+
+@pytest.fixture
+def api_engine(database: Database) -> Iterator[Engine]:
+    """As the API logs in."""
+    with connected(database.api_url, API) as engine:
+        yield engine
+
+
+@pytest.fixture(scope="session")
+def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Valkey]:
+    """One server for all tests of this process."""
+    with Valkey.start(tmp_path_factory.mktemp("servers")) as server:
+        yield server
+
+
+@pytest.fixture
+def redis(valkey: Valkey) -> Iterator[Redis]:
+    """An empty store."""
+    with inbox.connect(valkey.url) as client:
+        client.flushall()
+        yield client
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """Business time begins at `NOW`, far from any month's end, and passes; wall time is real."""
+    return Clock(NOW - datetime.now(UTC))
+
+
+@pytest.fixture(scope="session")
+def sandbox_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningSandbox]:
+    with running_sandbox(tmp_path_factory.mktemp("sandbox")) as one:
+        yield one
+
+
+@pytest.fixture
+def sandbox(sandbox_process: RunningSandbox) -> Iterator[RunningSandbox]:
+    """This process's Stripe; no fault waits in it. Look only at objects of your own."""
+    sandbox_process.ask("DELETE", "faults")
+    yield sandbox_process
+    sandbox_process.ask("DELETE", "faults")
+
+
+@pytest.fixture
+def stripe(sandbox: RunningSandbox) -> StripeGateway:
+    """The gateway as the product builds it, at the sandbox."""
+    return StripeGateway(sandbox.api_key, sandbox.url)
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
+    """The whole product, up; shared, so every test uses customers of its own."""
+    with running_stack(tmp_path_factory.mktemp("stack")) as one:
+        yield one

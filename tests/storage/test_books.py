@@ -1,0 +1,358 @@
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import replace
+from threading import Event as Signal
+
+import pytest
+from psycopg.errors import LockNotAvailable
+from sqlalchemy import Connection, Engine, text
+from sqlalchemy.exc import OperationalError
+
+from schemas.events import derived_fix_id
+from tests.builders import (
+    DAY,
+    HOUR,
+    NOW,
+    add_customer,
+    book,
+    charge,
+    deployed,
+    fix,
+    fixes_of,
+    give_credits,
+    grant,
+    journal,
+    reverted,
+    rows_of,
+    settle_events,
+)
+from worker.billing.book import Book
+from worker.billing.charges import ChargeStatus
+from worker.billing.fix import FixOutcome
+from worker.billing.known import Known
+from worker.storage import bulk, tables
+from worker.storage.books import known_fixes, open_books
+from worker.storage.post import post
+
+DERIVED = derived_fix_id("github.com", 42, 7)
+
+
+def opened(engine: Engine, customer_id: str = "acme") -> Book:
+    with engine.begin() as tx:
+        return open_books(tx, [customer_id])[customer_id]
+
+
+def test_customers_nobody_knows_are_left_out(engine: Engine) -> None:
+    add_customer(engine, "acme")
+
+    with engine.begin() as tx:
+        books = open_books(tx, ["stranger", "acme", "acme"])
+
+    assert list(books) == ["acme"]
+
+
+def test_no_customers_are_no_books(engine: Engine) -> None:
+    add_customer(engine)
+
+    with engine.begin() as tx:
+        books = open_books(tx, [])
+
+    assert books == {}
+
+
+def test_a_book_is_what_the_row_says_with_the_price_of_its_plan(engine: Engine) -> None:
+    add_customer(
+        engine,
+        plan="pro",
+        past_due=True,
+        spending_cap=5000,
+        spent=1500,
+        spent_cycle=NOW.replace(day=1, hour=0),
+        accepted_held_until=NOW,
+        clock_offset=DAY,
+    )
+
+    read = opened(engine)
+
+    expected = book(
+        "pro",
+        past_due=True,
+        spending_cap=5000,
+        spent=1500,
+        spent_cycle=NOW.replace(day=1, hour=0),
+        accepted_held_until=NOW,
+        clock_offset=DAY,
+        fresh_charge_id=read.fresh_charge_id,
+    )
+    assert read == expected
+    assert read.fresh_charge_id.startswith("ch_")
+
+
+def test_every_book_brings_a_charge_id_of_its_own(engine: Engine) -> None:
+    add_customer(engine, "acme")
+    add_customer(engine, "globex")
+
+    ids = [opened(engine, each).fresh_charge_id for each in ("acme", "acme", "globex")]
+
+    assert len(set(ids)) == 3
+
+
+def test_grants_come_in_their_order_of_use_without_the_used_up(engine: Engine) -> None:
+    add_customer(engine)
+    give_credits(engine, credits=1, key="never")
+    give_credits(engine, credits=1, key="soon", expires_at=NOW + HOUR)
+    give_credits(engine, credits=1, key="first", source="signup")
+    settle_events(engine, deployed())
+
+    read = opened(engine)
+
+    assert [each.grant_id for each in read.grants] == ["soon", "never"]
+
+
+def test_only_the_open_charge_is_read(engine: Engine, owner: Engine) -> None:
+    add_customer(engine)
+    paid = charge(100, ChargeStatus.PAID, charge_id="ch_paid")
+    frozen = charge(200, ChargeStatus.FROZEN, charge_id="ch_frozen")
+    takes_lines = charge(300, charge_id="ch_open")
+    with owner.begin() as tx:
+        bulk.append(tx, tables.charges, [paid, frozen, takes_lines])
+
+    read = opened(engine)
+
+    assert read.open_charge == takes_lines
+
+
+def test_a_posted_book_reads_back_equal(engine: Engine) -> None:
+    add_customer(engine)
+    with engine.begin() as tx:
+        books = open_books(tx, ["acme"])
+        written = books["acme"]
+        opened_journal = journal(written)
+        written.plan, written.past_due, written.has_payment_method = "pro", True, False
+        written.spending_cap, written.spent = 12345, 678
+        written.spent_cycle = written.accepted_at = written.accepted_held_until = NOW
+        written.move("grant", 7, "gift", happened_at=NOW, recorded_at=NOW)
+        written.move("charge", 29, "fix", happened_at=NOW, recorded_at=NOW)
+        opened_journal.touched.add("acme")
+        post(tx, opened_journal)
+
+    read = opened(engine)
+
+    assert read == replace(written, fresh_charge_id=read.fresh_charge_id, price=book("pro").price)
+
+
+def test_a_book_that_was_not_touched_is_not_written(engine: Engine) -> None:
+    add_customer(engine)
+    with engine.begin() as tx:
+        books = open_books(tx, ["acme"])
+        books["acme"].past_due = True
+        post(tx, journal(books["acme"]))
+
+    read = opened(engine)
+
+    assert not read.past_due
+
+
+BACKLOGS = {
+    "nothing could pay": ({"card": False}, 0, []),
+    "a card, but nobody agreed": ({}, 0, []),
+    "a credit": ({"card": False}, 1, ["fix-00001", "fix-00002", "fix-00003"]),
+    "a cap": ({"spending_cap": 1}, 0, ["fix-00001", "fix-00002", "fix-00003"]),
+    "a cap without a card": ({"card": False, "spending_cap": 1}, 0, []),
+    "accepted": ({"accepted_held_until": NOW}, 0, ["fix-00001", "fix-00002", "fix-00003"]),
+    "accepted, past due": ({"accepted_held_until": NOW, "past_due": True}, 0, []),
+}
+
+
+@pytest.mark.parametrize(("standing", "credits", "read"), BACKLOGS.values(), ids=BACKLOGS)
+def test_a_backlog_is_read_when_something_could_pay_for_it(
+    engine: Engine, standing: dict[str, object], credits: int, read: list[str]
+) -> None:
+    add_customer(engine, **({"held": 3} | standing))  # type: ignore[arg-type]
+    held = [fix(each.fix_id, deployed_at=each.time) for each in fixes_of("acme", 3)]
+    with engine.begin() as tx:
+        bulk.append(tx, tables.fixes, [*reversed(held), fix("paid", FixOutcome.CREDITED)])
+    if credits:
+        give_credits(engine, credits=credits)
+
+    backlog = opened(engine).backlog
+
+    assert [each.fix_id for each in backlog] == read
+    assert backlog == held[: len(read)]
+
+
+def test_known_is_what_the_books_hold_of_these_events_and_no_more(engine: Engine) -> None:
+    add_customer(engine, "acme", credits=1)
+    add_customer(engine, "globex")
+    settle_events(
+        engine,
+        deployed("credited"),
+        deployed(DERIVED),
+        deployed("other"),
+        deployed("credited", "globex"),
+    )
+    asked = [
+        deployed("credited"),
+        reverted("credited"),
+        deployed(DERIVED, "globex"),
+        deployed("new"),
+    ]
+
+    with engine.begin() as tx:
+        known = known_fixes(tx, asked)
+
+    assert set(known.fixes) == {("acme", "credited")}
+    assert set(known.events) == {("acme", "github.com/acme/shop", "deployed-credited")}
+    assert known.events["acme", "github.com/acme/shop", "deployed-credited"] == asked[0].body_hash
+    assert known.claims == {DERIVED: "acme"}
+    assert known.grants == {("acme", "gift"): grant(1, remaining=0, recorded_at=NOW - DAY)}
+
+
+def test_events_that_wait_for_their_customer_are_known_too(engine: Engine) -> None:
+    settle_events(engine, deployed())
+
+    with engine.begin() as tx:
+        known = known_fixes(tx, [deployed()])
+
+    assert set(known.events.values()) == {deployed().body_hash}
+    assert known.fixes == {}
+
+
+def test_of_no_events_nothing_is_known(engine: Engine) -> None:
+    add_customer(engine)
+
+    with engine.begin() as tx:
+        known = known_fixes(tx, [])
+
+    assert known == Known()
+
+
+def test_a_locked_customer_makes_others_wait_and_nobody_else(engine: Engine) -> None:
+    add_customer(engine, "acme")
+    add_customer(engine, "globex")
+
+    with engine.begin() as holder:
+        open_books(holder, ["acme"])
+
+        with engine.begin() as other:
+            open_books(other, ["globex"])
+            with pytest.raises(OperationalError) as refused:
+                lock_now(other, "acme")
+
+    assert isinstance(refused.value.orig, LockNotAvailable)
+
+
+def test_customers_are_locked_in_the_order_of_their_ids(engine: Engine) -> None:
+    for customer_id in ("a", "b", "c"):
+        add_customer(engine, customer_id)
+
+    with waiting_for(engine, "b", ["c", "b", "a"]), engine.begin() as tx:
+        lock_now(tx, "c")
+        with pytest.raises(OperationalError) as refused:
+            lock_now(tx, "a")
+
+    assert isinstance(refused.value.orig, LockNotAvailable)
+
+
+def test_two_who_lock_the_same_customers_never_deadlock(engine: Engine) -> None:
+    customers = [f"customer-{number}" for number in range(6)]
+    for customer_id in customers:
+        add_customer(engine, customer_id)
+
+    def lock_pairs(seed: int) -> int:
+        choose = random.Random(seed)
+        for _ in range(60):
+            pair = choose.sample(customers, 3)
+            with engine.begin() as tx:
+                books = open_books(tx, pair)
+                written = journal(*books.values())
+                written.touched.update(pair)
+                post(tx, written)
+        return seed
+
+    with ThreadPoolExecutor(3) as pool:
+        done = list(pool.map(lock_pairs, (1, 2, 3)))
+
+    assert done == [1, 2, 3]
+
+
+def lock_now(tx: Connection, customer_id: str) -> None:
+    tx.execute(
+        text("SELECT 1 FROM books WHERE customer_id = :id FOR UPDATE NOWAIT"), {"id": customer_id}
+    )
+
+
+@contextmanager
+def waiting_for(engine: Engine, held: str, wanted: list[str]) -> Iterator[None]:
+    """Someone opens the wanted books and stands before one that we hold."""
+    opening = Signal()
+
+    def open_them() -> list[str]:
+        with engine.begin() as tx:
+            opening.set()
+            return list(open_books(tx, wanted))
+
+    with ThreadPoolExecutor(1) as pool:
+        with engine.begin() as holder:
+            open_books(holder, [held])
+            other: Future[list[str]] = pool.submit(open_them)
+            opening.wait(10)
+            wait_until_someone_waits(engine, other)
+            yield
+        assert other.result(10) == sorted(wanted)
+
+
+def wait_until_someone_waits(engine: Engine, other: Future[list[str]]) -> None:
+    waits = text(
+        "SELECT count(*) FROM pg_stat_activity"
+        " WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    )
+    while not other.done():
+        with engine.begin() as tx:
+            if tx.scalar(waits):
+                return
+    raise AssertionError("nobody had to wait")
+
+
+def test_posting_writes_every_table_of_the_journal(engine: Engine) -> None:
+    add_customer(engine, credits=1)
+
+    settle_events(
+        engine,
+        deployed("a"),
+        deployed(DERIVED),
+        deployed("b", "stranger"),
+        deployed("c", at=NOW + HOUR),
+    )
+
+    sizes = {
+        table.name: len(rows_of(engine, table))
+        for table in (
+            tables.events,
+            tables.claims,
+            tables.transfers,
+            tables.fixes,
+            tables.grants,
+            tables.charges,
+            tables.charge_lines,
+            tables.usage,
+            tables.waiting_fixes,
+            tables.quarantine,
+        )
+    }
+    assert sizes == {
+        "events": 2,
+        "claims": 1,
+        "transfers": 3,
+        "fixes": 2,
+        "grants": 1,
+        "charges": 1,
+        "charge_lines": 1,
+        "usage": 1,
+        "waiting_fixes": 1,
+        "quarantine": 1,
+    }
