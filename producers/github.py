@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from re import fullmatch
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, Field, StringConstraints, ValidationError
 
 from schemas.events import (
+    ID_PATTERN,
+    ID_RULE,
     BadEvent,
     CommitSha,
     Event,
@@ -94,6 +97,8 @@ def event_from_github(body: bytes, customer_id: str, finding: str | None = None)
     payload = parse_payload(body)
     refuse_unmerged(payload)
     pull_request, repository = payload.pull_request, payload.repository
+    if finding is not None and not fullmatch(ID_PATTERN, finding):
+        raise BadPayload("finding", f"must be {ID_RULE}")
     host = host_of(repository)
     fix_id = derived_fix_id(host, repository.id, pull_request.number, finding or "")
     name = f"{host}/{repository.full_name}"

@@ -89,16 +89,21 @@ def load_plans(file: Path = DEFAULT_FILE) -> Catalogue:
     """The catalogue in this file; raises BadPlans."""
     try:
         raw = tomllib.loads(file.read_text("utf-8"))
-        plans = {code: Plan.model_validate(plan) for code, plan in raw.items()}
-    except (OSError, tomllib.TOMLDecodeError) as error:
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise BadPlans(f"{file}: {error}") from error
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        field = ".".join(str(part) for part in first["loc"])
-        raise BadPlans(f"{file}: {field}: {first['msg']}") from error
+    plans = {code: plan_in(file, code, plan) for code, plan in raw.items()}
     for code, plan in plans.items():
         check_versions(file, code, plan, plans)
     return Catalogue(plans)
+
+
+def plan_in(file: Path, code: str, plan: object) -> Plan:
+    try:
+        return Plan.model_validate(plan)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        field = ".".join(str(part) for part in (code, *first["loc"]))
+        raise BadPlans(f"{file}: {field}: {first['msg']}") from error
 
 
 def check_versions(file: Path, code: str, plan: Plan, plans: dict[str, Plan]) -> None:

@@ -27,7 +27,7 @@ from worker.billing.ledger import NO_HEAD
 from worker.settle import settle
 from worker.storage import tables
 from worker.storage.books import open_books
-from worker.storage.charges import ChargeKey
+from worker.storage.charges import Attempt, ChargeKey
 from worker.storage.post import post
 
 NOW = datetime(2026, 3, 15, 12, tzinfo=UTC)  # a Sunday noon in the middle of a month
@@ -205,6 +205,23 @@ def charge(
     if status is ChargeStatus.PAID:
         values |= {"due_at": None, "paid_at": NOW - MINUTE, "payment_intent": f"pi_{charge_id}"}
     return Charge(**values | more)
+
+
+def attempt(number: int = 1, *, customer_id: str = "acme", **more: Any) -> Attempt:
+    """An attempt to collect the customer's charge, whose outcome is not known yet."""
+    values: dict[str, Any] = {
+        "customer_id": customer_id,
+        "attempt_id": f"att_{customer_id}_{number}",
+        "charge_id": f"ch_{customer_id}",
+        "number": number,
+        "why": "scheduled",
+        "parameters": {"amount": 2900, "metadata": {"charge_id": f"ch_{customer_id}"}},
+        "payment_intent": None,
+        "charge_before": None,
+        "livemode": False,
+        "started_at": NOW,
+    }
+    return Attempt(**values | more)
 
 
 def journal(*books: Book, known: Known | None = None, now: datetime = NOW) -> Journal:

@@ -63,9 +63,10 @@ def worker(environment: dict[str, str], *options: str) -> subprocess.CompletedPr
         pytest.fail(f"the worker was not refused: {(error.stderr or b'')[-2000:]!r}")
 
 
-@pytest.mark.parametrize("options", [["--pool", "prefork"], []], ids=["by name", "by default"])
-def test_a_worker_that_forks_is_refused(environment: dict[str, str], options: list[str]) -> None:
-    ended = worker(environment, *options)
+def test_a_worker_that_forks_as_celery_does_by_default_is_refused(
+    environment: dict[str, str],
+) -> None:
+    ended = worker(environment)
 
     assert ended.returncode != 0
     assert "start with --pool threads" in ended.stderr
@@ -82,16 +83,15 @@ def test_a_worker_is_refused_where_nobody_says_that_the_inbox_is_closed(
     assert "set TRUST_REDIS=1" in ended.stderr
 
 
-@pytest.mark.parametrize("name", ["DATABASE_URL", "STRIPE_API_KEY"])
 def test_a_worker_without_a_setting_it_needs_is_refused_by_its_name(
-    environment: dict[str, str], name: str
+    environment: dict[str, str],
 ) -> None:
-    del environment[name]
+    del environment["DATABASE_URL"]
 
     ended = worker(environment, "--pool", "threads")
 
     assert ended.returncode != 0
-    assert f"set {name}" in ended.stderr
+    assert "set DATABASE_URL" in ended.stderr
 
 
 SHOW = """
@@ -114,8 +114,13 @@ print(json.dumps({
 
 @pytest.fixture(scope="module")
 def conf() -> dict[str, Any]:
-    environment = {"PATH": os.environ["PATH"], "REDIS_URL": "redis://127.0.0.1:1/0"}
+    environment = {
+        "PATH": os.environ["PATH"],
+        "REDIS_URL": "redis://:secret@127.0.0.1:1/0",
+        "CELERY_BROKER_URL": "amqp://broker.example.com//",
+    }
     shown = run(environment, "-c", SHOW)
+    assert shown.returncode == 0, shown.stderr
     found: dict[str, Any] = json.loads(shown.stdout)
     return found
 
@@ -147,16 +152,8 @@ def test_no_call_to_the_broker_can_hang_for_ever(conf: dict[str, Any]) -> None:
     assert conf["late"]
 
 
-def test_the_broker_may_be_another_store_than_the_inbox() -> None:
-    environment = {
-        "PATH": os.environ["PATH"],
-        "REDIS_URL": "redis://127.0.0.1:1/0",
-        "CELERY_BROKER_URL": "amqp://broker.example.com//",
-    }
-
-    shown = run(environment, "-c", SHOW)
-
-    assert json.loads(shown.stdout)["broker"] == "amqp://broker.example.com//"
+def test_the_broker_may_be_another_store_than_the_inbox(conf: dict[str, Any]) -> None:
+    assert conf["broker"] == "amqp://broker.example.com//"
 
 
 APPEND = """
@@ -198,8 +195,8 @@ ANYTHING: dict[str, Any] = {
 
 
 def inbox_of(redis: Redis) -> list[dict[bytes, bytes]]:
-    streams = [stream_of(number) for number in range(PARTITIONS)]
-    return [fields for stream in streams for _, fields in redis.xrange(stream)]
+    streams: list[Any] = [redis.xrange(stream_of(number)) for number in range(PARTITIONS)]
+    return [fields for stream in streams for _, fields in stream]
 
 
 def appended(environment: dict[str, str], values: dict[str, Any]) -> list[str]:
@@ -210,28 +207,21 @@ def appended(environment: dict[str, str], values: dict[str, Any]) -> list[str]:
     return ran.stdout.splitlines()
 
 
-def test_any_json_value_reaches_the_inbox(environment: dict[str, str], redis: Redis) -> None:
-    failed = appended(environment, ANYTHING)
+def test_any_json_value_reaches_the_inbox_and_what_is_no_event_ends_in_quarantine(
+    environment: dict[str, str], redis: Redis, engine: Engine, clock: Clock
+) -> None:
+    add_customer(engine)
+    event = json.loads(deployed().to_bytes())
+
+    failed = appended(environment, ANYTHING | {"an event": event, "the same again": event})
 
     entries = inbox_of(redis)
     arrived = [json.loads(entry[b"e"]) for entry in entries]
     assert failed == []
     assert [name for name, value in ANYTHING.items() if value not in arrived] == []
     assert {entry[b"d"] for entry in entries} == {b"celery"}
-
-
-def test_an_event_sent_by_celery_is_settled_and_anything_else_is_quarantined(
-    environment: dict[str, str], redis: Redis, engine: Engine, clock: Clock
-) -> None:
-    add_customer(engine)
-    event = json.loads(deployed().to_bytes())
-    bad = {"text": "no event", "part": {"data": {"customer_id": "acme"}}}
-
-    failed = appended(environment, {"event": event, "again": event} | bad)
+    assert redis.xlen(stream_of(partition_of("acme"))) >= 2
     settle_inbox(engine, redis, clock)
-
-    assert failed == []
-    assert redis.xlen(stream_of(partition_of("acme"))) >= 3
     assert outcomes(engine) == {"fix-1": "charged"}
-    assert reasons(engine) == ["unreadable", "unreadable"]
+    assert reasons(engine) == ["unreadable"] * len(ANYTHING)
     assert {row["door"] for row in rows_of(engine, tables.events)} == {"celery"}

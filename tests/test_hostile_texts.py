@@ -30,7 +30,7 @@ from schemas.events import BadEvent
 from schemas.inbox import EVENT_BYTES_MAX, stream_of
 from tests.api.client import Api, as_text, settle_inbox
 from tests.builders import MINUTE, NOW, add_customer, deployed, rows_of
-from tests.cli.running import Cli, closing_connections, hidden_in
+from tests.cli.running import Cli, hidden_in, nothing_set
 from tests.hostile_texts import TEXTS
 from tests.sandbox.sandbox_process import RunningSandbox
 from tests.stack import Database, Databases, connected
@@ -38,7 +38,6 @@ from worker import inbox
 from worker.api.access import Doors
 from worker.clock import Clock
 from worker.local.valkey import Valkey
-from worker.settings import settings
 from worker.storage import tables
 from worker.storage.engine import API, WORKER
 from worker.usage.verify import verify
@@ -156,7 +155,7 @@ def sendings(field: str, customer_id: str) -> list[Sent]:
     found = []
     for text, document in zip(TEXTS.values(), events_with(field, customer_id), strict=True):
         escaped = json.dumps(document).encode()
-        raw = json.dumps(document, ensure_ascii=False).encode("utf-8", "surrogatepass")
+        raw = as_text(json.dumps(document, ensure_ascii=False))
         legal = fullmatch(LEGAL[field], text) is not None
         found += [Sent(body, text, legal and is_readable(body)) for body in {escaped, raw}]
     return found
@@ -215,8 +214,7 @@ def test_a_text_in_an_event_over_http(world: World, field: str) -> None:
     before = world.counts()
 
     one_by_one = [
-        world.api.post(json.dumps(each, ensure_ascii=False).encode("utf-8", "surrogatepass"))
-        for each in documents
+        world.api.post(as_text(json.dumps(each, ensure_ascii=False))) for each in documents
     ]
     batch = world.api.post([json.dumps(each).encode() for each in documents])
     world.settle()
@@ -383,18 +381,16 @@ def cli(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> Iterator[Cli]:
-    one = Cli(world.engine, world.redis, monkeypatch, capsys)
-    one.clear()
-    one.set(
-        CI="1",
-        DATABASE_URL=world.database.worker_url,
-        REDIS_URL=valkey.url,
-        STRIPE_API_KEY=sandbox.api_key,
-        STRIPE_API_BASE=sandbox.url,
-    )
-    with closing_connections():
+    with nothing_set(monkeypatch):
+        one = Cli(monkeypatch, capsys, world.engine, world.redis)
+        one.set(
+            CI="1",
+            DATABASE_URL=world.database.worker_url,
+            REDIS_URL=valkey.url,
+            STRIPE_API_KEY=sandbox.api_key,
+            STRIPE_API_BASE=sandbox.url,
+        )
         yield one
-    settings.cache_clear()
 
 
 def can_be_an_argument(text: str) -> bool:
@@ -411,21 +407,14 @@ IMPOSSIBLE = {name: text for name, text in TEXTS.items() if name not in ARGUMENT
 
 @pytest.mark.parametrize("text", IMPOSSIBLE.values(), ids=IMPOSSIBLE)
 def test_some_texts_cannot_be_arguments_for_no_system_takes_them(text: str) -> None:
-    with pytest.raises(ValueError, match="null byte|surrogates not allowed"):
+    with pytest.raises(ValueError, match=r"null byte|surrogates not allowed"):
         subprocess.run([sys.executable, "-c", "", text])
 
 
 Words = Callable[[str], list[str]]
-NEEDS_ACME: dict[str, Words] = {
-    "customers show": lambda text: ["customers", "show", "--", text],
-    "customers show, as JSON": lambda text: ["customers", "show", "--json", "--", text],
-    "customers set-plan": lambda text: ["customers", "set-plan", "--", text, "payg"],
+NAMES_NOTHING: dict[str, Words] = {
     "customers set-plan, the plan": lambda text: ["customers", "set-plan", "--", "acme", text],
     "customers add, the plan": lambda text: ["customers", "add", f"--plan={text}", "--", "new"],
-    "customers accept-held": lambda text: ["customers", "accept-held", "--", text],
-    "customers add-payment-method": lambda text: [
-        *("customers", "add-payment-method", "--", text, "pm_card_visa")
-    ],
     "credits grant": lambda text: ["credits", "grant", "--", text, "1"],
     "usage": lambda text: ["usage", "--", text],
     "keys revoke": lambda text: ["keys", "revoke", "--", text],
@@ -455,7 +444,7 @@ def thrown(cli: Cli, words: Words) -> dict[str, int]:
     return codes
 
 
-@pytest.mark.parametrize("words", NEEDS_ACME.values(), ids=NEEDS_ACME)
+@pytest.mark.parametrize("words", NAMES_NOTHING.values(), ids=NAMES_NOTHING)
 def test_a_text_that_names_nothing_is_refused_by_the_command(
     world: World, cli: Cli, words: Words
 ) -> None:
@@ -477,20 +466,21 @@ def test_a_text_as_a_new_customer(world: World, cli: Cli) -> None:
     assert world.is_sound()
 
 
-@pytest.mark.parametrize("column", ["name", "email"])
 def test_a_text_that_describes_a_customer_is_kept_literally_or_refused(
-    world: World, cli: Cli, column: str
+    world: World, cli: Cli
 ) -> None:
-    ids = {text: f"described-{column}-{number}" for number, text in enumerate(TEXTS.values())}
+    ids = {text: f"described-{number}" for number, text in enumerate(TEXTS.values())}
 
-    codes = thrown(cli, lambda text: ["customers", "add", f"--{column}={text}", "--", ids[text]])
+    codes = thrown(
+        cli, lambda text: ["customers", "add", f"--name={text}", f"--email={text}", "--", ids[text]]
+    )
 
     rows = {row["customer_id"]: row for row in rows_of(world.engine, tables.customers)}
     for name, text in ARGUMENTS.items():
         kept = rows.get(ids[text])
         assert (kept is not None) is (codes[name] == 0), name
-        assert kept is None or kept[column] == text, name
-        assert codes[name] == 0 or not text.isprintable(), name
+        assert kept is None or (kept["name"], kept["email"]) == (text, text), name
+        assert codes[name] == 0 or len(text) > 100 or not text.isprintable(), name
 
 
 def test_a_text_as_the_key_of_a_grant_is_kept_literally_or_refused(world: World, cli: Cli) -> None:
@@ -531,9 +521,7 @@ def test_a_text_as_a_payment_method_is_refused(
     add_customer(world.engine, customer_id, stripe_customer=stripe_customer)
     before = world.counts()
 
-    codes = thrown(
-        cli, lambda text: ["customers", "add-payment-method", "--", customer_id, text]
-    )
+    codes = thrown(cli, lambda text: ["customers", "add-payment-method", "--", customer_id, text])
 
     assert set(codes.values()) <= {1, 2}
     assert changes(before, world.counts()) == {}
@@ -608,7 +596,7 @@ COMMIT = "pull_request.merge_commit_sha"
 @pytest.mark.parametrize("field", GITHUB)
 def test_a_text_in_a_payload_of_github(field: str) -> None:
     payload = json.loads(PAYLOAD.read_text())
-    taken = {}
+    taken, problems = {}, []
 
     for name, text in TEXTS.items():
         changed = deepcopy(payload)
@@ -617,15 +605,14 @@ def test_a_text_in_a_payload_of_github(field: str) -> None:
         for place in places:
             target = target.setdefault(place, {})
         target[last] = text
-        for body in (
-            json.dumps(changed).encode(),
-            json.dumps(changed, ensure_ascii=False).encode("utf-8", "surrogatepass"),
-        ):
+        for escaped in (True, False):
+            body = as_text(json.dumps(changed, ensure_ascii=escaped))
             try:
                 taken[name] = event_from_github(body, "acme")
             except BadEvent as error:
-                assert hidden_in(str(error)) == set(), name
+                problems.append(str(error))
 
+    assert [each for each in problems if hidden_in(each)] == []
     sound = event_from_github(PAYLOAD.read_bytes(), "acme")
     legal = {
         name
@@ -642,15 +629,16 @@ def test_a_text_in_a_payload_of_github(field: str) -> None:
 @pytest.mark.parametrize("name", ["customer", "finding"])
 def test_a_text_beside_a_payload_of_github(name: str) -> None:
     body = PAYLOAD.read_bytes()
-    taken = set()
+    taken, problems = set(), []
 
     for text in TEXTS.values():
-        given = ("acme", text) if name == "finding" else (text, None)
         try:
-            event_from_github(body, *given)
+            event_from_github(body, *(("acme", text) if name == "finding" else (text, None)))
         except BadEvent as error:
-            assert hidden_in(str(error)) == set()
+            problems.append(str(error))
         else:
             taken.add(text)
 
     assert taken == {text for text in TEXTS.values() if fullmatch(ID, text)}
+    assert len(problems) == len(TEXTS) - len(taken)
+    assert [each for each in problems if hidden_in(each)] == []

@@ -53,7 +53,8 @@ def test_no_two_keys_are_alike(engine: Engine, clock: Clock) -> None:
 
 
 def test_a_key_without_customers_serves_all(engine: Engine, clock: Clock) -> None:
-    keys = [create_key("all", SCOPES, none, None, engine, clock) for none in (None, [])]
+    nobody: list[list[str] | None] = [None, []]
+    keys = [create_key("all", SCOPES, each, None, engine, clock) for each in nobody]
 
     found = [check_key(key, engine, clock) for key in keys]
 

@@ -86,6 +86,7 @@ def new_attempt(tx: Connection, charge: Charge, clock: Clock, livemode: bool) ->
             "metadata": {"charge_id": charge.charge_id, "customer_id": charge.customer_id},
         },
         payment_intent=charge.payment_intent,
+        charge_before=None,
         livemode=livemode,
         started_at=clock.wall(),
     )
@@ -95,30 +96,35 @@ def new_attempt(tx: Connection, charge: Charge, clock: Clock, livemode: bool) ->
 
 def create(attempt: Attempt, engine: Engine, stripe: StripeGateway) -> Answer:
     """Step 2: an unconfirmed intent, its id saved. If there may be one already, look first."""
+    answer = find(attempt, stripe)
+    if answer is None:
+        # A resumed attempt needs a key of its own: the first may hold a stored error.
+        key = new_id(attempt.attempt_id) if attempt.resumed else attempt.attempt_id
+        answer = stripe.create_intent(attempt.parameters, key)
+    if answer.payment_intent is not None and attempt.charge_before is None:
+        with engine.begin() as tx:
+            save_intent(tx, attempt, answer.payment_intent, answer.latest_charge)
+    return answer
+
+
+def find(attempt: Attempt, stripe: StripeGateway) -> Answer | None:
+    """The intent of this charge, if there is one; what an earlier try left is used again."""
     if attempt.payment_intent is not None:
         return stripe.retrieve_intent(attempt.payment_intent)
-    answer = None
-    key = attempt.attempt_id
-    if attempt.resumed:
-        since = attempt.started_at - CLOCK_SLACK
-        answer = stripe.find_intent(attempt.parameters["customer"], attempt.charge_id, since)
-        key = new_id(attempt.attempt_id)  # the old key may hold a stored error
-    if answer is None:
-        answer = stripe.create_intent(attempt.parameters, key)
-    if answer.payment_intent is not None:
-        with engine.begin() as tx:
-            save_intent(tx, attempt, answer.payment_intent)
-    return answer
+    if not attempt.resumed:
+        return None
+    since = attempt.started_at - CLOCK_SLACK
+    return stripe.find_intent(attempt.parameters["customer"], attempt.charge_id, since)
 
 
 def confirm(attempt: Attempt, intent: Answer, stripe: StripeGateway) -> Answer:
     """Step 3: charge the card. An intent succeeds at most once, whatever happens to keys."""
     assert intent.payment_intent is not None  # noqa: S101 - a ready intent has an id
-    if attempt.resumed and attempt.number == 1 and intent.code is not None:
-        return intent._replace(kind=AnswerKind.DECLINED)  # this attempt reached the bank before
     key = f"{intent.payment_intent}-{attempt.number}"
-    if attempt.resumed and intent.code is None:
-        key = new_id(key)  # it never reached a bank; the old key may hold a stored error
+    if attempt.charge_before is not None:  # it may have been confirmed before the crash
+        if (intent.latest_charge or "") != attempt.charge_before:
+            return intent._replace(kind=AnswerKind.DECLINED)  # the bank was asked, and said no
+        key = new_id(key)  # it never reached the bank; the first key may hold a stored error
     method = attempt.parameters["payment_method"]
     return stripe.confirm_intent(intent.payment_intent, method, key)
 

@@ -177,6 +177,8 @@ class Inbox:
 
 TRACE = re.compile(rb"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 
+LAST_MS = 253_370_764_800_000  # the beginning of the year 9999
+
 SAFE_SETTINGS = {
     "appendonly": "yes",
     "appendfsync": "always",
@@ -201,5 +203,8 @@ def entry_of(partition: int, key: bytes, fields: dict[bytes, bytes] | None) -> E
 
 
 def time_of(key: bytes) -> datetime:
-    """A stream id begins with the milliseconds at which the entry was accepted."""
-    return datetime.fromtimestamp(int(key.split(b"-")[0]) / 1000, UTC)
+    """A stream id begins with the milliseconds at which the entry was accepted.
+
+    Whoever appends may choose the id: what no date can be is taken for the last that can.
+    """
+    return datetime.fromtimestamp(min(int(key.split(b"-")[0]), LAST_MS) / 1000, UTC)

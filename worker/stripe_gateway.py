@@ -15,6 +15,7 @@ import stripe
 from stripe import StripeClient, StripeError
 
 from schemas.events import BadEvent, parse_json
+from schemas.ids import new_id
 from worker import telemetry
 from worker.billing.answers import Answer, AnswerKind, Webhook, classify, of_intent
 
@@ -109,34 +110,45 @@ class StripeGateway:
                 yield Payment(body["payment_intent"], body["amount"], body["customer"])
 
     def create_customer(self, customer_id: str, name: str | None, email: str | None) -> str:
-        """Stripe's id for our customer; raises StripeRefused."""
+        """Stripe's id for our customer; raises StripeRefused.
+
+        No money moves here, so each call has a key of its own: a stored error must not come back,
+        and a customer that was made twice costs nothing.
+        """
         parameters: Any = {"metadata": {"customer_id": customer_id}}
         parameters |= {k: v for k, v in (("name", name), ("email", email)) if v}
         made = done(
             "create_customer",
             lambda: self.client.v1.customers.create(
-                parameters, {"idempotency_key": f"customer-{customer_id}"}
+                parameters, {"idempotency_key": new_id("customer")}
             ),
         )
         return str(made.id)
 
     def add_payment_method(self, stripe_customer: str, payment_method: str) -> str:
         """Attach a payment method and make it the default; raises StripeRefused."""
-        attached = done(
-            "attach",
-            lambda: self.client.v1.payment_methods.attach(
-                payment_method,
-                {"customer": stripe_customer},
-                {"idempotency_key": f"attach-{stripe_customer}-{payment_method}"},
-            ),
-        )
+        attached = self.attach(stripe_customer, payment_method)
         default: Any = {"invoice_settings": {"default_payment_method": attached.id}}
-        key: Any = {"idempotency_key": f"default-{stripe_customer}-{attached.id}"}
+        key: Any = {"idempotency_key": new_id("default")}
         done(
             "update_customer",
             lambda: self.client.v1.customers.update(stripe_customer, default, key),
         )
         return str(attached.id)
+
+    def attach(self, stripe_customer: str, payment_method: str) -> Any:
+        """The payment method, attached now or before; raises StripeRefused."""
+        methods = self.client.v1.payment_methods
+        key: Any = {"idempotency_key": new_id("attach")}
+        try:
+            return done(
+                "attach", lambda: methods.attach(payment_method, {"customer": stripe_customer}, key)
+            )
+        except StripeRefused:
+            found, _ = reply_to("retrieve_method", lambda: methods.retrieve(payment_method))
+            if found is None or found.to_dict().get("customer") != stripe_customer:
+                raise
+            return found
 
 
 def is_live(api_key: str) -> bool:

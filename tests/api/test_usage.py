@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -10,6 +10,7 @@ from redis import Redis
 from sqlalchemy import Engine, text, update
 
 from schemas.events import Event
+from schemas.ids import new_id
 from schemas.inbox import CONSUMER, GROUP, PARTITIONS, partition_of, stream_of
 from tests.api.client import Api, problem_in
 from tests.builders import (
@@ -153,15 +154,15 @@ def test_credits_are_listed_in_the_order_of_their_use_without_those_that_expired
     give_credits(api.engine, credits=7, key="gone", expires_at=NOW - MINUTE)
     give_credits(api.engine, credits=5, key="signup", source="signup")
 
-    credits = api.usage().json()["credits"]
+    answer = api.usage().json()["credits"]
 
-    assert credits["balance"] == 10
-    assert [(each["grant_id"], each["remaining"]) for each in credits["grants"]] == [
+    assert answer["balance"] == 10
+    assert [(each["grant_id"], each["remaining"]) for each in answer["grants"]] == [
         ("signup", 5),
         ("soon", 2),
         ("later", 3),
     ]
-    assert datetime.fromisoformat(credits["grants"][1]["expires_at"]) == soon
+    assert datetime.fromisoformat(answer["grants"][1]["expires_at"]) == soon
 
 
 def test_a_customer_without_a_fix_has_an_empty_cycle(api: Api) -> None:
@@ -175,6 +176,7 @@ def test_a_customer_without_a_fix_has_an_empty_cycle(api: Api) -> None:
     assert answer["plan"]["price_per_fix"] is None
 
 
+THIS_CYCLE, LAST_CYCLE = (datetime(2026, month, 1, tzinfo=UTC) for month in (3, 2))
 CREDITS = {"credits": 9}
 WARNINGS: list[tuple[dict[str, Any], dict[str, Any], str, str]] = [
     (CREDITS, {}, "", ""),
@@ -195,19 +197,19 @@ WARNINGS: list[tuple[dict[str, Any], dict[str, Any], str, str]] = [
     (CREDITS, {"held": 3}, "held_fixes", "3 fixes wait for a credit or a way to pay."),
     (
         CREDITS,
-        {"spending_cap": 10_000, "spent": 8000, "spent_cycle": "2026-03-01"},
+        {"spending_cap": 10_000, "spent": 8000, "spent_cycle": THIS_CYCLE},
         "near_cap",
         "$80.00 of the $100.00 spending cap are used.",
     ),
     (
         CREDITS,
-        {"spending_cap": 10_000, "spent": 7999, "spent_cycle": "2026-03-01"},
+        {"spending_cap": 10_000, "spent": 7999, "spent_cycle": THIS_CYCLE},
         "",
         "",
     ),
     (
         CREDITS,
-        {"spending_cap": 10_000, "spent": 10_000, "spent_cycle": "2026-02-01"},
+        {"spending_cap": 10_000, "spent": 10_000, "spent_cycle": LAST_CYCLE},
         "",
         "",
     ),
@@ -230,15 +232,13 @@ WARNINGS: list[tuple[dict[str, Any], dict[str, Any], str, str]] = [
     ],
 )
 def test_a_warning_says_what_costs_or_stops_something(
-    api: Api, customer: dict[str, Any], book: dict[str, Any], code: str, message: str
+    shared_api: Api, customer: dict[str, Any], book: dict[str, Any], code: str, message: str
 ) -> None:
-    add_customer(api.engine, **customer)
-    if "spent_cycle" in book:
-        book = book | {"spent_cycle": datetime.fromisoformat(f"{book['spent_cycle']}T00:00:00Z")}
+    customer_id = add_customer(shared_api.engine, new_id("warned"), **customer)
     if book:
-        set_book(api, **book)
+        set_book(shared_api, customer_id, **book)
 
-    warnings = api.usage().json()["warnings"]
+    warnings = shared_api.usage(customer_id).json()["warnings"]
 
     assert warnings == ([{"code": code, "message": message}] if code else [])
 

@@ -12,6 +12,7 @@ from sqlalchemy import Engine, text
 from tests.api.client import Api, Headers, problem_in
 from tests.api.signing import NEXT_SECRET, OUR_SECRET, signature, stamped, webhook
 from tests.builders import one_row, rows_of
+from tests.hostile_texts import TEXTS
 from worker.storage import tables
 from worker.stripe_gateway import WEBHOOK_BYTES_MAX
 
@@ -209,41 +210,32 @@ def test_a_test_event_is_refused_where_real_money_moves(shared_api: Api) -> None
     assert rows_of(shared_api.engine, tables.stripe_events) == []
 
 
-@pytest.mark.parametrize(
-    "data",
-    [
-        {},
-        {"object": None},
-        {"object": []},
-        {"object": {"id": 7}},
-        {"object": {"id": None}},
-        {"object": {"id": "pi_\x00"}},
-        {"object": {"id": "pi_\ud800"}},
-        {"object": {"id": "x" * 1000}},
-    ],
-    ids=["no object", "null", "a list", "a number", "an id of null", "NUL", "surrogate", "long"],
-)
-def test_an_event_about_something_without_a_sound_id_is_stored_all_the_same(
-    api: Api, data: object
-) -> None:
-    got = deliver(api, webhook(data=data))
+def test_an_event_about_something_without_a_sound_id_is_stored_all_the_same(api: Api) -> None:
+    things: list[object] = [None, [], {}, {"id": 7}, {"id": None}, {"id": ""}, {"id": "x" * 1000}]
+    things += [{"id": "pi_\x00"}, {"id": "pi_\ud800"}]
+    bodies = [webhook(id=f"evt_{n}", data={"object": each}) for n, each in enumerate(things)]
+    bodies.append(webhook(id="evt_empty", data={}))
 
-    assert got.status_code == 200
-    assert one_row(api.engine, tables.stripe_events)["payment_intent"] is None
+    answers = [deliver(api, body) for body in bodies]
+
+    rows = rows_of(api.engine, tables.stripe_events)
+    assert {each.status_code for each in answers} == {200}
+    assert {row["body"] for row in rows} == set(bodies)
+    assert {row["payment_intent"] for row in rows} == {None}
 
 
-@pytest.mark.parametrize(
-    "text",
-    ["\x00", "\ud800", "a\x00b", "💸", "\u202e", "x" * 100_000],
-    ids=["NUL", "surrogate", "NUL inside", "emoji", "bidi", "long"],
-)
-def test_text_that_a_customer_wrote_at_stripe_makes_no_webhook_fail(api: Api, text: str) -> None:
-    body = webhook(data={"object": {"id": "pi_1", "description": text}})
+def test_text_that_a_customer_wrote_at_stripe_makes_no_webhook_fail(api: Api) -> None:
+    bodies = [
+        webhook(id=f"evt_{n}", data={"object": {"id": f"pi_{n}", "description": text}})
+        for n, text in enumerate(text for text in TEXTS.values() if len(text) < 100_000)
+    ]
 
-    got = deliver(api, body)
+    answers = [deliver(api, body) for body in bodies]
 
-    assert got.status_code == 200
-    assert one_row(api.engine, tables.stripe_events)["payment_intent"] == "pi_1"
+    rows = rows_of(api.engine, tables.stripe_events)
+    assert {each.status_code for each in answers} == {200}
+    assert {row["body"] for row in rows} == set(bodies)
+    assert None not in {row["payment_intent"] for row in rows}
 
 
 @pytest.mark.parametrize("field", ["id", "type"])

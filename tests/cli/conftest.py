@@ -1,4 +1,4 @@
-"""An installation for the commands: fresh database, empty inbox, the sandbox for Stripe."""
+"""The command alone, and in an installation of fresh database, empty inbox and sandbox."""
 
 from __future__ import annotations
 
@@ -8,11 +8,19 @@ import pytest
 from redis import Redis
 from sqlalchemy import Engine
 
-from tests.cli.running import Cli, closing_connections
+from tests.cli.running import Cli, Command, nothing_set
 from tests.sandbox.sandbox_process import RunningSandbox
 from tests.stack import Database
 from worker.local.valkey import Valkey
-from worker.settings import settings
+
+
+@pytest.fixture
+def command(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Iterator[Command]:
+    """Where nothing is set and no server runs."""
+    with nothing_set(monkeypatch):
+        yield Command(monkeypatch, capsys)
 
 
 @pytest.fixture
@@ -25,15 +33,13 @@ def cli(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> Iterator[Cli]:
-    one = Cli(engine, redis, monkeypatch, capsys)
-    one.clear()
-    one.set(
-        DATABASE_URL=database.worker_url,
-        REDIS_URL=valkey.url,
-        TRUST_REDIS="1",
-        STRIPE_API_KEY=sandbox.api_key,
-        STRIPE_API_BASE=sandbox.url,
-    )
-    with closing_connections():
+    with nothing_set(monkeypatch):
+        one = Cli(monkeypatch, capsys, engine, redis)
+        one.set(
+            DATABASE_URL=database.worker_url,
+            REDIS_URL=valkey.url,
+            TRUST_REDIS="1",
+            STRIPE_API_KEY=sandbox.api_key,
+            STRIPE_API_BASE=sandbox.url,
+        )
         yield one
-    settings.cache_clear()

@@ -40,18 +40,16 @@ class Done:
 
     @property
     def sentence(self) -> str:
-        """The one line on stderr, with nothing on stdout: no traceback."""
+        """The one line on stderr, the log apart, with nothing on stdout: no traceback."""
         assert self.out == ""
-        (line,) = self.err.splitlines()
+        (line,) = (line for line in self.err.splitlines() if not line.startswith('{"'))
         return line
 
 
 @dataclass(frozen=True)
-class Cli:
-    """`fixbill …` with the settings of an installation."""
+class Command:
+    """`fixbill …`, with the settings it is given and no others."""
 
-    engine: Engine  # the worker's
-    redis: Redis
     monkeypatch: pytest.MonkeyPatch
     capsys: pytest.CaptureFixture[str]
 
@@ -72,13 +70,27 @@ class Cli:
             else:
                 self.monkeypatch.setenv(name, value)
 
-    def clear(self) -> None:
-        """Nothing is set, whoever runs the tests."""
-        self.set(**dict.fromkeys((name.upper() for name in Settings.model_fields), None))
+
+@dataclass(frozen=True)
+class Cli(Command):
+    """The command in an installation, and what stands behind it."""
+
+    engine: Engine  # the worker's
+    redis: Redis
 
     def settle(self, *events: Event) -> None:
         """Now, for commands live in the present."""
         settle_events(self.engine, *events, now=datetime.now(UTC))
+
+
+@contextmanager
+def nothing_set(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """No setting of whoever runs the tests; and what a command leaves open is closed."""
+    for name in Settings.model_fields:
+        monkeypatch.delenv(name.upper(), raising=False)
+    with closing_connections():
+        yield
+    settings.cache_clear()
 
 
 def somebody() -> str:

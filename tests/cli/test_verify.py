@@ -29,20 +29,18 @@ def test_sound_books_are_all_ok(paid: Cli) -> None:
     assert (text.code, answer.code) == (0, 0)
     assert "BROKEN" not in text.out
     assert answer.json["ok"]
-    assert {check["name"]: check["offenders"] for check in answer.json["checks"]} == dict.fromkeys(
-        (
-            "balances_equal_transfers",
-            "fixes_settled_once",
-            "charges_equal_lines",
-            "receivable_equals_unpaid_charges",
-            "credits_equal_grants",
-            "held_equals_backlog",
-            "usage_equals_ledger",
-            "chain_whole",
-            "charges_equal_stripe",
-        ),
-        [],
-    )
+    assert [check["offenders"] for check in answer.json["checks"]] == [[]] * 9
+    assert {check["name"] for check in answer.json["checks"]} == {
+        "balances_equal_transfers",
+        "fixes_settled_once",
+        "charges_equal_lines",
+        "receivable_equals_unpaid_charges",
+        "credits_equal_grants",
+        "held_equals_backlog",
+        "usage_equals_ledger",
+        "chain_whole",
+        "charges_equal_stripe",
+    }
 
 
 def test_empty_books_are_ok(cli: Cli) -> None:

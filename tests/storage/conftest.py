@@ -13,6 +13,7 @@ from tests.builders import (
     HOUR,
     NOW,
     add_customer,
+    attempt,
     charge,
     deployed,
     entry,
@@ -22,7 +23,7 @@ from tests.builders import (
 from tests.stack import Databases, connected
 from worker.billing.charges import ChargeStatus, Line
 from worker.storage import bulk, tables
-from worker.storage.charges import Attempt, add_attempt
+from worker.storage.charges import add_attempt
 from worker.storage.engine import API, WORKER
 from worker.storage.parked import park
 
@@ -76,21 +77,10 @@ def add_frozen_charge(owner: Engine, customer_id: str) -> None:
     paid = charge(
         2000, ChargeStatus.PAID, customer_id=customer_id, charge_id=f"ch_paid_{customer_id}"
     )
-    attempt = Attempt(
-        customer_id=customer_id,
-        attempt_id=f"att_{customer_id}",
-        charge_id=frozen.charge_id,
-        number=1,
-        why="scheduled",
-        parameters={"amount": 1000},
-        payment_intent=None,
-        livemode=False,
-        started_at=NOW,
-    )
     line = Line(customer_id, frozen.charge_id, "of-the-frozen-charge", 1000, NOW)
     # A frozen charge takes no line, so the owner puts it there with the triggers asleep.
     with owner.begin() as tx:
         tx.execute(text("SET LOCAL session_replication_role = replica"))
         bulk.append(tx, tables.charges, [frozen, paid])
         bulk.append(tx, tables.charge_lines, [line])
-        add_attempt(tx, attempt)
+        add_attempt(tx, attempt(customer_id=customer_id, charge_id=frozen.charge_id))

@@ -11,6 +11,7 @@ from tests.builders import (
     MINUTE,
     NOW,
     add_customer,
+    attempt,
     charge,
     one_row,
     rows_of,
@@ -20,7 +21,6 @@ from worker.billing.charges import IN_FLIGHT, Charge, ChargeStatus
 from worker.storage import bulk, tables
 from worker.storage.charges import (
     LEASE,
-    Attempt,
     ChargeKey,
     add_attempt,
     answer_attempt,
@@ -48,21 +48,6 @@ def claimed(
 ) -> list[str]:
     with engine.begin() as tx:
         return [key.charge_id for key in claim_due_charges(tx, now, wall, limit)]
-
-
-def attempt(number: int = 1, **more: object) -> Attempt:
-    values = {
-        "customer_id": "acme",
-        "attempt_id": f"att_{number}",
-        "charge_id": "ch_acme",
-        "number": number,
-        "why": "scheduled",
-        "parameters": {"amount": 2900, "metadata": {"charge_id": "ch_acme"}},
-        "payment_intent": None,
-        "livemode": False,
-        "started_at": NOW,
-    }
-    return Attempt(**values | more)  # type: ignore[arg-type]
 
 
 DUE = {
@@ -253,7 +238,7 @@ def test_an_intent_is_saved_with_the_attempt_and_the_charge(engine: Engine) -> N
         add_attempt(tx, attempt())
 
     with engine.begin() as tx:
-        save_intent(tx, attempt(), "pi_1")
+        save_intent(tx, attempt(), "pi_1", None)
 
     assert one_row(engine, tables.attempts)["payment_intent"] == "pi_1"
     assert one_row(engine, tables.charges)["payment_intent"] == "pi_1"

@@ -32,6 +32,7 @@ class Answer(NamedTuple):
     charge_id: str | None = None  # ours, from the metadata
     code: str | None = None
     message: str | None = None
+    latest_charge: str | None = None  # Stripe's own charge: one per time the bank was asked
     advice: str | None = None  # the network's: whether another try makes sense
 
 
@@ -107,6 +108,7 @@ def of_intent(body: Mapping[str, Any]) -> Answer:
         stripe_customer=text(body.get("customer")),
         charge_id=text(part(body, "metadata").get("charge_id")),
         code=text(error.get("decline_code")) or text(error.get("code")),
+        latest_charge=text(body.get("latest_charge")),
         advice=advice_in(error),
     )
 

@@ -8,7 +8,7 @@ from re import fullmatch
 import click
 
 from schemas.events import ID_PATTERN, ID_RULE
-from worker.cli.show import print_json, print_table
+from worker.cli.show import print_json, print_table, visible
 from worker.keys import SCOPES, create_key
 from worker.process import open_tools
 from worker.storage.api_keys import list_keys, revoke_key
@@ -87,6 +87,8 @@ def revoke(key_id: str, as_json: bool) -> int:
         revoked = revoke_key(tx, key_id, tools.clock.wall())
     if as_json:
         print_json({"key_id": key_id, "revoked": revoked})
+    elif revoked:
+        click.echo("revoked")
     else:
-        click.echo("revoked" if revoked else f"there is no key {key_id} in force", err=not revoked)
+        click.echo(visible(f"there is no key {key_id} in force"), err=True)
     return 0 if revoked else 1

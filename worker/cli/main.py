@@ -74,6 +74,9 @@ def main() -> None:
 
 def run(arguments: Sequence[str]) -> int:
     """The exit code of a command line; whatever is expected to go wrong is said in a sentence."""
+    if not all(is_text(word) for word in arguments):
+        fail("the command line is not UTF-8 text")
+        return WRONG_USAGE
     try:
         code: Any = fixbill.main(list(arguments), prog_name="fixbill", standalone_mode=False)
     except click.ClickException as error:
@@ -89,6 +92,11 @@ def run(arguments: Sequence[str]) -> int:
             raise
         return fail(sentence)
     return code if isinstance(code, int) else 0
+
+
+def is_text(word: str) -> bool:
+    """Bytes that are no UTF-8 reach us as lone surrogates, which nothing can store or send."""
+    return not any("\ud800" <= char <= "\udfff" for char in word)
 
 
 def fail(sentence: str) -> int:

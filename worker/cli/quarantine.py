@@ -47,7 +47,7 @@ def show(quarantine_id: str, as_json: bool) -> int:
     with tools.engine.begin() as tx:
         found = find_quarantined(tx, quarantine_id)
     if found is None:
-        click.echo(f"there is no {quarantine_id} in quarantine", err=True)
+        click.echo(visible(f"there is no {quarantine_id} in quarantine"), err=True)
         return 1
     if as_json:
         print_json(answer_of(found))
@@ -64,7 +64,8 @@ def replay_one(quarantine_id: str, as_json: bool) -> int:
     tools = open_tools()
     outcome = replay(quarantine_id, tools.engine, tools.clock.now())
     if outcome is None:
-        click.echo(f"{quarantine_id} is not in quarantine, or was replayed before", err=True)
+        why = f"{quarantine_id} is not in quarantine, or was replayed before"
+        click.echo(visible(why), err=True)
         return 1
     if as_json:
         print_json({"quarantine_id": quarantine_id, "outcome": outcome})

@@ -33,6 +33,7 @@ class Attempt(NamedTuple):
     why: str
     parameters: dict[str, Any]
     payment_intent: str | None
+    charge_before: str | None  # Stripe's newest charge before; empty text: there was none
     livemode: bool
     started_at: datetime
     resumed: bool = False  # it may have been sent already
@@ -122,10 +123,12 @@ def add_attempt(tx: Connection, attempt: Attempt) -> None:
     tx.execute(insert(attempts).values({name: getattr(attempt, name) for name in STORED}))
 
 
-def save_intent(tx: Connection, attempt: Attempt, payment_intent: str) -> None:
+def save_intent(
+    tx: Connection, attempt: Attempt, payment_intent: str, charge_before: str | None
+) -> None:
     """From here on a lost reply is answered by asking for this intent."""
-    mine = attempts.c.attempt_id == attempt.attempt_id
-    tx.execute(update(attempts).where(mine).values(payment_intent=payment_intent))
+    saved = {"payment_intent": payment_intent, "charge_before": charge_before or ""}
+    tx.execute(update(attempts).where(attempts.c.attempt_id == attempt.attempt_id).values(saved))
     key = ChargeKey(attempt.customer_id, attempt.charge_id)
     tx.execute(update(charges).where(*is_charge(key)).values(payment_intent=payment_intent))
 

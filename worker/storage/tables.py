@@ -282,6 +282,8 @@ attempts = Table(
     Column("why", Text, nullable=False),
     Column("parameters", JSONB, nullable=False),  # what is sent to Stripe, fixed before it is sent
     Column("payment_intent", Text),
+    # Stripe's newest charge on that intent before this attempt; set once the intent is known.
+    Column("charge_before", Text),
     Column("answer", Text),  # empty while the outcome is not known
     Column("code", Text),
     Column("message", Text),

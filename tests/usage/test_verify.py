@@ -1,0 +1,322 @@
+"""Each check goes red when its own invariant is broken, and no other check does."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine
+
+from tests.builders import add_customer_with_card, owe, rows_of, usd
+from tests.sandbox.sandbox_process import RunningSandbox
+from worker.billing.answers import Answer, AnswerKind
+from worker.clock import Clock
+from worker.collect import collect, freeze, record
+from worker.storage import tables
+from worker.stripe_gateway import StripeGateway
+from worker.usage.verify import QUERIES, SHOWN_MAX, verify
+
+BALANCES = "balances_equal_transfers"
+CHAIN = "chain_whole"
+ONCE = "fixes_settled_once"
+LINES = "charges_equal_lines"
+RECEIVABLE = "receivable_equals_unpaid_charges"
+CREDITS = "credits_equal_grants"
+HELD = "held_equals_backlog"
+USAGE = "usage_equals_ledger"
+STRIPE = "charges_equal_stripe"
+
+ACME = "WHERE customer_id = 'acme'"
+TAMPERINGS: dict[str, tuple[str, set[str]]] = {
+    "credits out of nothing": (
+        f"UPDATE books SET credits = credits + 1, issued = issued - 1 {ACME}",
+        {BALANCES, CREDITS},
+    ),
+    "a debt forgiven": (
+        f"UPDATE books SET receivable = receivable - 1, revenue = revenue + 1 {ACME}",
+        {BALANCES, RECEIVABLE},
+    ),
+    "cash from nowhere": (
+        f"UPDATE books SET cash = cash + 1, revenue = revenue - 1 {ACME}",
+        {BALANCES},
+    ),
+    "a backlog miscounted": (f"UPDATE books SET held = held + 1 {ACME}", {HELD}),
+    "another head": (f"UPDATE books SET head = decode(repeat('11', 32), 'hex') {ACME}", {CHAIN}),
+    "a head further on": (f"UPDATE books SET seq = seq + 1 {ACME}", {CHAIN}),
+    "a grant without its credits": (
+        f"UPDATE grants SET remaining = remaining - 1 {ACME} AND remaining > 0",
+        {CREDITS},
+    ),
+    "a grant removed": (f"DELETE FROM grants {ACME}", {CREDITS}),
+    "a dearer charge": (
+        f"UPDATE transfers SET amount = amount + 1 {ACME} AND source_key = 'owed-1'",
+        {BALANCES, CHAIN},
+    ),
+    "the last transfer removed": (
+        f"DELETE FROM transfers {ACME} AND seq = (SELECT max(seq) FROM transfers {ACME})",
+        {BALANCES, CHAIN, ONCE},
+    ),
+    "the first transfer removed": (
+        f"DELETE FROM transfers {ACME} AND seq = 1",
+        {BALANCES, CHAIN, ONCE},
+    ),
+    "all transfers of a customer removed": (
+        "DELETE FROM transfers WHERE customer_id = 'globex'",
+        {BALANCES, CHAIN, ONCE},
+    ),
+    "a transfer slipped in": (
+        "INSERT INTO transfers SELECT customer_id, 1000, kind, from_account, to_account, unit,"
+        " amount, 'slipped-in', NULL, grant_id, charge_id, happened_at, recorded_at, hash"
+        f" FROM transfers {ACME} AND source_key = 'owed-1'",
+        {BALANCES, CHAIN},
+    ),
+    "a fix paid twice": (
+        "INSERT INTO transfers SELECT customer_id, 1000, kind, from_account, to_account, unit,"
+        " amount, 'twice', fix_id, grant_id, charge_id, happened_at, recorded_at, hash"
+        f" FROM transfers {ACME} AND source_key = 'owed-1'",
+        {BALANCES, CHAIN, ONCE},
+    ),
+    "two transfers changing places": (
+        f"UPDATE transfers SET seq = CASE seq WHEN 1 THEN 1002 WHEN 2 THEN 1001 END {ACME}"
+        f" AND seq < 3; UPDATE transfers SET seq = seq - 1000 {ACME} AND seq > 1000",
+        {CHAIN},
+    ),
+    "a paid fix called held": (
+        "UPDATE fixes SET outcome = 'held', held_why = 'no', settled_at = NULL, charge_id = NULL"
+        f" {ACME} AND fix_id = 'owed-1'",
+        {ONCE, HELD, USAGE},
+    ),
+    "a charged fix called reverted": (
+        f"UPDATE fixes SET outcome = 'reverted' {ACME} AND fix_id = 'owed-1'",
+        {USAGE},
+    ),
+    "a credited fix called reverted": (
+        "UPDATE fixes SET outcome = 'reverted' WHERE outcome = 'credited'"
+        " AND customer_id = 'globex'",
+        {ONCE, USAGE},
+    ),
+    "a held fix called reverted": (
+        "UPDATE fixes SET outcome = 'reverted', held_why = NULL, settled_at = now()"
+        " WHERE outcome = 'held'",
+        {HELD, USAGE},
+    ),
+    "a fix removed": (f"DELETE FROM fixes {ACME} AND fix_id = 'owed-1'", {ONCE, USAGE}),
+    "a reverted fix removed": (f"DELETE FROM fixes {ACME} AND fix_id = 'unseen'", {USAGE}),
+    "another price": (f"UPDATE fixes SET price = 1 {ACME} AND fix_id = 'owed-1'", {USAGE}),
+    "another repository": (
+        f"UPDATE fixes SET repository = 'acme/else' {ACME} AND fix_id = 'owed-1'",
+        {USAGE},
+    ),
+    "usage inflated": (f"UPDATE usage SET credited = credited + 1 {ACME}", {USAGE}),
+    "usage of another amount": (f"UPDATE usage SET amount = amount + 1 {ACME}", {USAGE}),
+    "usage removed": (f"DELETE FROM usage {ACME}", {USAGE}),
+    "a line of another price": (f"UPDATE charge_lines SET price = 1 {ACME}", {LINES}),
+    "a line removed": (
+        f"UPDATE charge_lines SET removed_at = now() {ACME} AND fix_id = 'owed-1'",
+        {LINES},
+    ),
+    "a line deleted": (f"DELETE FROM charge_lines {ACME} AND fix_id = 'paid-1'", {LINES}),
+    "a line added": (
+        "INSERT INTO charge_lines SELECT customer_id, 'added', charge_id, 1, added_at, NULL"
+        f" FROM charge_lines {ACME} AND fix_id = 'owed-1'",
+        {LINES},
+    ),
+    "a charge of another amount": (
+        f"UPDATE charges SET amount = amount + 1 {ACME} AND status = 'open'",
+        {LINES, RECEIVABLE},
+    ),
+    "a paid charge of another amount": (
+        f"UPDATE charges SET amount = amount + 1 {ACME} AND status = 'paid'",
+        {LINES},
+    ),
+    "a charge called void": (
+        f"UPDATE charges SET status = 'void' {ACME} AND status = 'open'",
+        {RECEIVABLE},
+    ),
+    "a charge called paid": (
+        "UPDATE charges SET status = 'paid', frozen_at = now(), paid_at = now(),"
+        f" payment_intent = 'pi_never' {ACME} AND status = 'open'",
+        {RECEIVABLE},
+    ),
+    "a charge removed": (f"DELETE FROM charges {ACME} AND status = 'open'", {RECEIVABLE}),
+}
+
+
+def tamper(owner: Engine, statement: str) -> None:
+    """With every trigger and foreign key switched off, as only the owner of the server can."""
+    with owner.begin() as tx:
+        tx.exec_driver_sql("SET LOCAL session_replication_role = replica")
+        for part in statement.split(";"):
+            assert tx.exec_driver_sql(part).rowcount > 0
+
+
+def failing(engine: Engine, stripe: StripeGateway | None = None) -> set[str]:
+    return {check.name for check in verify(engine, stripe) if not check.ok}
+
+
+def test_honest_books_pass_every_check(engine: Engine) -> None:
+    checks = verify(engine, None)
+
+    assert [check for check in checks if not check.ok] == []
+    assert [check.name for check in checks] == [*QUERIES, CHAIN]
+
+
+@pytest.mark.parametrize(("statement", "found"), TAMPERINGS.values(), ids=TAMPERINGS)
+def test_what_is_tampered_with_is_found(
+    engine: Engine, owner: Engine, statement: str, found: set[str]
+) -> None:
+    tamper(owner, statement)
+
+    red = failing(engine)
+
+    assert red == found
+
+
+def test_every_check_is_tampered_with_above() -> None:
+    covered: set[str] = set().union(*(found for _, found in TAMPERINGS.values()))
+
+    assert covered == {*QUERIES, CHAIN}
+
+
+ONE_BYTE: dict[str, str] = {
+    "kind": "'uncharge'",
+    "from_account": "'cash'",
+    "to_account": "'cash'",
+    "unit": "'eur'",
+    "amount": "amount + 1",
+    "source_key": "'x' || substr(source_key, 2)",
+    "fix_id": "'x' || substr(fix_id, 2)",
+    "grant_id": "'x'",
+    "charge_id": "'x' || substr(charge_id, 2)",
+    "happened_at": "happened_at + interval '1 microsecond'",
+    "recorded_at": "recorded_at - interval '1 microsecond'",
+    "hash": "set_byte(hash, 31, get_byte(hash, 31) # 1)",
+}
+
+
+@pytest.mark.parametrize("column", ONE_BYTE)
+@pytest.mark.parametrize("fix_id", ["paid-1", "owed-2"])
+def test_a_single_changed_byte_in_history_is_found_where_it_is(
+    engine: Engine, owner: Engine, fix_id: str, column: str
+) -> None:
+    (row,) = rows_of(engine, tables.transfers, source_key=fix_id, kind="charge")
+    drop_checks(owner)
+    tamper(
+        owner, f"UPDATE transfers SET {column} = {ONE_BYTE[column]} {ACME} AND seq = {row['seq']}"
+    )
+
+    (chain,) = [check for check in verify(engine, None) if check.name == CHAIN]
+
+    assert chain.offenders == [f"acme at {row['seq']}"]
+
+
+def drop_checks(owner: Engine) -> None:
+    """What would refuse some of the changes by itself."""
+    with owner.begin() as tx:
+        for name in ("movement_known", "unit_fits_account"):
+            tx.exec_driver_sql(f"ALTER TABLE transfers DROP CONSTRAINT transfers_{name}")
+
+
+def test_one_customers_broken_chain_is_told_once_and_hides_nobody_elses(
+    engine: Engine, owner: Engine
+) -> None:
+    tamper(owner, "UPDATE transfers SET recorded_at = recorded_at + interval '1 s' WHERE seq = 2")
+
+    (chain,) = [check for check in verify(engine, None) if check.name == CHAIN]
+
+    assert chain.offenders == ["acme at 2", "globex at 2"]
+
+
+def test_no_more_offenders_are_named_than_a_person_reads(engine: Engine, owner: Engine) -> None:
+    tamper(owner, "UPDATE fixes SET repository = fix_id")
+
+    (usage,) = [check for check in verify(engine, None) if check.name == USAGE]
+
+    assert not usage.ok
+    assert len(usage.offenders) == SHOWN_MAX
+
+
+# Against Stripe.
+
+
+@pytest.fixture
+def paying(
+    engine: Engine, sandbox: RunningSandbox, stripe: StripeGateway, clock: Clock
+) -> dict[str, Any]:
+    """initech has paid one charge, at Stripe and in the books; the rest is none of Stripe's."""
+    stripe_customer = add_customer_with_card(engine, sandbox, "initech")
+    with engine.begin() as tx:
+        tx.execute(
+            tables.customers.update()
+            .where(tables.customers.c.customer_id != "initech")
+            .values(stripe_customer=None)
+        )
+    key = owe(engine, "initech")
+    collect(key, engine, stripe, clock)
+    return {"customer": stripe_customer, "key": key}
+
+
+def differing(engine: Engine, stripe: StripeGateway) -> list[str]:
+    (check,) = [each for each in verify(engine, stripe) if each.name == STRIPE]
+    return check.offenders
+
+
+PI_PAID = "pi_paid: Stripe has None, the books 5800"  # of acme, which only the books know
+
+
+def test_payments_that_stripe_and_the_books_agree_on_are_none_to_worry_about(
+    engine: Engine, stripe: StripeGateway, paying: dict[str, Any]
+) -> None:
+    offenders = differing(engine, stripe)
+
+    assert offenders == [PI_PAID]
+
+
+def test_a_payment_that_only_stripe_knows_is_found(
+    engine: Engine, sandbox: RunningSandbox, stripe: StripeGateway, paying: dict[str, Any]
+) -> None:
+    client = sandbox.client()
+    stray: Any = {
+        "amount": 700,
+        "currency": "usd",
+        "customer": paying["customer"],
+        "payment_method": "pm_card_visa",
+        "confirm": True,
+        "automatic_payment_methods": {"enabled": True, "allow_redirects": "never"},
+    }
+    intent = client.v1.payment_intents.create(stray)
+
+    offenders = differing(engine, stripe)
+
+    assert f"{intent.id}: Stripe has 700, the books None" in offenders
+
+
+def test_a_payment_of_another_amount_is_found(
+    engine: Engine, owner: Engine, stripe: StripeGateway, paying: dict[str, Any]
+) -> None:
+    tamper(owner, "UPDATE charges SET amount = 2901 WHERE customer_id = 'initech'")
+
+    offenders = differing(engine, stripe)
+
+    assert [each.split(": ")[1] for each in offenders if "2901" in each] == [
+        "Stripe has 2900, the books 2901"
+    ]
+
+
+def test_a_payment_whose_collection_is_under_way_is_no_difference(
+    engine: Engine, stripe: StripeGateway, clock: Clock, paying: dict[str, Any]
+) -> None:
+    second = owe(engine, "initech", "fix-2")
+    freeze(second, engine, stripe, clock)
+    waiting = Answer(AnswerKind.UNKNOWN, "pi_under_way", usd(29), paying["customer"])
+    record(second, waiting, engine, clock)
+
+    offenders = differing(engine, stripe)
+
+    assert offenders == [PI_PAID]
+
+
+def test_without_stripe_its_check_is_left_out(engine: Engine) -> None:
+    names = [check.name for check in verify(engine, None)]
+
+    assert STRIPE not in names
