@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 import structlog
@@ -34,10 +37,29 @@ def plain_logs() -> None:
     )
 
 
+MEMORY = Path("/dev/shm")  # noqa: S108 - a directory of our own in it
+ROOM = 2 * 2**30  # bytes; a process's servers take a tenth of it
+
+
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """In memory if there is room: hundreds of databases are made and dropped here.
+
+    Nothing these tests look at depends on the disk; `tests/local` and `tests/faults` do.
+    """
+    if not MEMORY.is_dir() or shutil.disk_usage(MEMORY).free < ROOM:
+        yield tmp_path_factory.mktemp("servers")
+        return
+    directory = Path(tempfile.mkdtemp(prefix="fixbill-tests-", dir=MEMORY))
+    directory.chmod(0o755)  # started by root, Postgres runs as somebody else
+    yield directory
+    shutil.rmtree(directory)
+
+
+@pytest.fixture(scope="session")
+def postgres(servers: Path) -> Iterator[Postgres]:
     """One server for all tests of this process."""
-    with Postgres.start(tmp_path_factory.mktemp("servers")) as server:
+    with Postgres.start(servers) as server:
         yield server
 
 
@@ -77,9 +99,9 @@ def api_engine(database: Database) -> Iterator[Engine]:
 
 
 @pytest.fixture(scope="session")
-def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Valkey]:
+def valkey(servers: Path) -> Iterator[Valkey]:
     """One server for all tests of this process."""
-    with Valkey.start(tmp_path_factory.mktemp("servers")) as server:
+    with Valkey.start(servers) as server:
         yield server
 
 

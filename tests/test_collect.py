@@ -324,6 +324,21 @@ def test_a_decline_whose_answer_was_lost_is_one_decline(
     assert case.paid_at_stripe() == []
 
 
+@pytest.mark.parametrize("fault", ["http_500_after", "cut_after", "half_json"])
+def test_that_a_customer_must_authenticate_is_learnt_though_the_answer_was_lost(
+    owing: Callable[..., Case], fault: str
+) -> None:
+    case = owing("pm_card_authenticationRequired")
+    case.sandbox.fault(fault, "POST", CONFIRM)
+    assert case.collect(HastyGateway(case.sandbox)) is S.FROZEN
+
+    status = case.collect()
+
+    assert status is S.ACTION_REQUIRED
+    assert case.answers() == ["needs_customer"]
+    assert case.paid_at_stripe() == []
+
+
 @pytest.mark.parametrize("fault", ["http_500_after", "cut_after"])
 def test_a_later_tries_answer_may_be_lost_too(owing: Callable[..., Case], fault: str) -> None:
     case = owing("pm_card_chargeCustomerFail")

@@ -191,8 +191,27 @@ def test_the_same_card_added_by_many_at_once_is_one_card_and_one_gift(
 
     assert grants(engine) == {"billing_added": 5, "signup": 5}
     assert one_row(engine, tables.customers)["payment_method"] == card.id
-    made = [each.to_dict() for each in sandbox.client().v1.customers.list({"limit": 100}).data]
-    assert len([each for each in made if each["metadata"] == {"customer_id": name}]) == 1
+    at_stripe = sandbox.client().v1.payment_methods.retrieve(card.id)
+    assert at_stripe.customer == one_row(engine, tables.customers)["stripe_customer"]
+
+
+def test_two_who_add_a_card_at_once_share_one_customer_at_stripe(
+    engine: Engine, clock: Clock, sandbox: RunningSandbox, stripe: StripeGateway, name: str
+) -> None:
+    create_customer(name, "payg", engine, clock)
+    sandbox.fault("slow", "POST", "/v1/customers", seconds=0.5)
+
+    with ThreadPoolExecutor(1) as pool:
+        slower = pool.submit(add_payment_method, name, "pm_card_visa", engine, stripe, clock)
+        while sandbox.ask("GET", "faults"):  # until the slower call is under way
+            assert not slower.done()
+        cards = [add_payment_method(name, "pm_card_visa", engine, stripe, clock)]
+        cards.append(slower.result(10))
+
+    stored = one_row(engine, tables.customers)
+    assert stored["payment_method"] in cards
+    owners = [sandbox.client().v1.payment_methods.retrieve(card).customer for card in cards]
+    assert owners == [stored["stripe_customer"]] * 2
 
 
 CALLS = {

@@ -10,7 +10,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from copy import deepcopy
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -88,10 +88,13 @@ class World:
                 for name, table in tables.metadata.tables.items()
             }
 
-    def append(self, fields: dict[bytes, bytes]) -> None:
+    def append(self, entries: Iterable[dict[bytes, bytes]]) -> None:
         """As anyone can who reaches the store."""
-        found: Any = fields
-        self.redis.xadd(stream_of(0), found)
+        with self.redis.pipeline(transaction=False) as pipeline:
+            for fields in entries:
+                found: Any = fields
+                pipeline.xadd(stream_of(0), found)
+            pipeline.execute()
 
     def settle(self) -> None:
         """A settler that does not get through has been stopped by one of the texts."""
@@ -99,9 +102,6 @@ class World:
             settle_inbox(self.engine, self.redis, self.api.doors.clock)
         assert inbox.Inbox(self.redis).depth().entries == 0
         assert [each for each in logged if each["event"] == "settling_interrupted"] == []
-
-    def is_sound(self) -> bool:
-        return all(check.ok for check in verify(self.engine, None))
 
 
 @pytest.fixture(scope="module")
@@ -116,6 +116,7 @@ def world(databases: Databases, valkey: Valkey) -> Iterator[World]:
         redis.flushall()
         doors = Doors(api_engine, redis, clock, webhook_secrets=["whsec_1"], livemode=False)
         yield World(database, engine, redis, Api(doors, engine, redis))
+        assert [check for check in verify(engine, None) if not check.ok] == []
 
 
 @pytest.fixture(autouse=True)
@@ -162,11 +163,15 @@ def sendings(field: str, customer_id: str) -> list[Sent]:
 
 
 def is_readable(body: bytes) -> bool:
+    return is_text(body) and len(body) <= EVENT_BYTES_MAX
+
+
+def is_text(body: bytes) -> bool:
     try:
         body.decode()
     except UnicodeDecodeError:
         return False
-    return len(body) <= EVENT_BYTES_MAX
+    return True
 
 
 def changes(before: dict[str, int], after: dict[str, int]) -> dict[str, int]:
@@ -189,8 +194,7 @@ def test_a_text_in_an_event_of_the_inbox(world: World, field: str) -> None:
     sent = sendings(field, customer_id)
     before = world.counts()
 
-    for each in sent:
-        world.append({b"e": each.body})
+    world.append({b"e": each.body} for each in sent)
     world.settle()
 
     changed = changes(before, world.counts())
@@ -204,7 +208,6 @@ def test_a_text_in_an_event_of_the_inbox(world: World, field: str) -> None:
         assert legal <= strangers
         legal = set()
     settled_literally(world, field, customer_id, legal)
-    assert world.is_sound()
 
 
 @pytest.mark.parametrize("field", LEGAL)
@@ -213,13 +216,9 @@ def test_a_text_in_an_event_over_http(world: World, field: str) -> None:
     documents = events_with(field, customer_id)
     before = world.counts()
 
-    one_by_one = [
-        world.api.post(as_text(json.dumps(each, ensure_ascii=False))) for each in documents
-    ]
     batch = world.api.post([json.dumps(each).encode() for each in documents])
     world.settle()
 
-    assert {each.status_code for each in one_by_one} <= {202, 413, 422}
     assert batch.status_code == 207
     statuses = [each["status"] for each in batch.json()["results"]]
     expected = [fullmatch(LEGAL[field], text) is not None for text in TEXTS.values()]
@@ -232,7 +231,34 @@ def test_a_text_in_an_event_over_http(world: World, field: str) -> None:
         assert changed.get("fixes", 0) == 0
         legal = set()
     settled_literally(world, field, customer_id, legal)
-    assert world.is_sound()
+
+
+def test_a_text_in_a_single_event_over_http_is_taken_or_refused_by_the_name_of_its_field(
+    world: World,
+) -> None:
+    customer_id = add_customer(world.engine, "single")
+    sent = sendings("data.fix_id", customer_id)
+
+    answers = [world.api.post(each.body) for each in sent]
+    world.settle()
+
+    wrong = [
+        each.text
+        for each, answer in zip(sent, answers, strict=True)
+        if answer.status_code != status_for(each)
+    ]
+    refused = [answer.json() for answer in answers if answer.status_code == 422]
+    assert wrong == []
+    assert {each.get("field") for each in refused} == {"subject", None}
+    assert [each for each in refused if hidden_in(each["detail"])] == []
+    legal = {each.text for each in sent if each.legal}
+    settled_literally(world, "data.fix_id", customer_id, legal)
+
+
+def status_for(sent: Sent) -> int:
+    if len(sent.body) > EVENT_BYTES_MAX:
+        return 413
+    return 202 if sent.legal else 422
 
 
 # What stands beside an event in an entry.
@@ -242,9 +268,10 @@ def test_a_text_in_an_event_over_http(world: World, field: str) -> None:
 def test_a_text_in_a_field_of_an_entry(world: World, name: bytes) -> None:
     customer_id = add_customer(world.engine, f"entry-{name.hex()}")
 
-    for number, text in enumerate(TEXTS.values()):
-        event = deployed(f"fix-{number}", customer_id)
-        world.append({b"e": event.to_bytes(), name: as_text(text)})
+    world.append(
+        {b"e": deployed(f"fix-{number}", customer_id).to_bytes(), name: as_text(text)}
+        for number, text in enumerate(TEXTS.values())
+    )
     world.settle()
 
     events = rows_of(world.engine, tables.events, customer_id=customer_id)
@@ -257,9 +284,8 @@ def test_a_text_in_a_field_of_an_entry(world: World, name: bytes) -> None:
 def test_a_text_that_is_an_entry_of_its_own(world: World) -> None:
     before = world.counts()
 
-    for text in TEXTS.values():
-        world.append({b"e": as_text(text)})
-        world.append({as_text(text): b"no event"})
+    world.append({b"e": as_text(text)} for text in TEXTS.values())
+    world.append({as_text(text): b"no event"} for text in TEXTS.values())
     world.settle()
 
     assert changes(before, world.counts()) == {"quarantine": 2 * len(TEXTS)}
@@ -313,40 +339,36 @@ def test_a_text_as_a_customer_in_a_path(world: World) -> None:
     assert changes(before, world.counts()) == {}
 
 
-@pytest.mark.parametrize("form", ["{}", "Bearer {}", "Bearer fbk_{}", "Bearer fbk_0123456789ab_{}"])
+@pytest.mark.parametrize("form", ["{}", "Bearer {}", "Bearer fbk_0123456789ab_{}"])
 def test_a_text_as_a_key(world: World, form: str) -> None:
     before = world.counts()
 
     answers = {
         name: world.api.ask(
-            method, path, {"Authorization": as_text(form.format(text))}, deployed().to_bytes()
+            "GET", "/api/v1/customers/acme/usage", {"Authorization": as_text(form.format(text))}
         ).status_code
         for name, text in TEXTS.items()
-        for method, path in (
-            ("POST", "/api/v1/billing/track_fix"),
-            ("GET", "/api/v1/customers/acme/usage"),
-        )
     }
 
-    assert set(answers.values()) == {401}
+    assert {name: status for name, status in answers.items() if status != 401} == {}
     assert changes(before, world.counts()) == {}
 
 
-@pytest.mark.parametrize(
-    "header", ["prefer", "traceparent", "tracestate", "baggage", "content-type", "x-request-id"]
-)
-def test_a_text_in_a_header_that_may_be_ignored(world: World, header: str) -> None:
-    customer_id = add_customer(world.engine, f"header-{header}")
+HEADERS = ["prefer", "traceparent", "tracestate", "baggage", "content-type", "x-request-id"]
+
+
+def test_a_text_in_headers_that_may_be_ignored(world: World) -> None:
+    customer_id = add_customer(world.engine, "headers")
 
     answers = {
         name: world.api.post(
-            deployed(f"fix-{number}", customer_id), headers={header: as_text(text)}
+            deployed(f"fix-{number}", customer_id), headers=dict.fromkeys(HEADERS, as_text(text))
         ).status_code
         for number, (name, text) in enumerate(TEXTS.items())
     }
     world.settle()
 
-    assert set(answers.values()) == {202}
+    assert {name: status for name, status in answers.items() if status != 202} == {}
     events = rows_of(world.engine, tables.events, customer_id=customer_id)
     assert len(events) == len(TEXTS)
     assert {row["traceparent"] for row in events} == {None}
@@ -463,7 +485,6 @@ def test_a_text_as_a_new_customer(world: World, cli: Cli) -> None:
     assert {name for name, code in codes.items() if code == 0} == legal
     added = {row["customer_id"] for row in rows_of(world.engine, tables.customers)}
     assert {ARGUMENTS[name] for name in legal} <= added
-    assert world.is_sound()
 
 
 def test_a_text_that_describes_a_customer_is_kept_literally_or_refused(
@@ -493,7 +514,6 @@ def test_a_text_as_the_key_of_a_grant_is_kept_literally_or_refused(world: World,
     assert {text for text in taken if text} <= given
     assert len(given) == len(taken)
     assert {text for text in given if not fullmatch(ID, text)} == set()
-    assert world.is_sound()
 
 
 def test_a_text_as_the_name_of_a_key_is_kept_literally_or_refused(world: World, cli: Cli) -> None:

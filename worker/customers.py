@@ -28,9 +28,9 @@ from worker.storage.customers import (
     Customer,
     add_customer,
     find_customer,
+    keep_stripe_customer,
     open_first_book,
     set_payment_method,
-    set_stripe_customer,
 )
 from worker.storage.grants import has_grant
 from worker.storage.post import post
@@ -122,9 +122,9 @@ def add_payment_method(
         raise unknown(customer_id)
     stripe_customer = customer.stripe_customer
     if stripe_customer is None:
-        stripe_customer = stripe.create_customer(customer_id, customer.name, customer.email)
+        made = stripe.create_customer(customer_id, customer.name, customer.email)
         with engine.begin() as tx:
-            set_stripe_customer(tx, customer_id, stripe_customer)
+            stripe_customer = keep_stripe_customer(tx, customer_id, made)
     attached = stripe.add_payment_method(stripe_customer, payment_method)
     book_payment_method(customer_id, attached, engine, clock)
     return attached

@@ -31,9 +31,9 @@ from worker.storage.api_keys import ApiKey, add_key, find_key, list_keys, note_u
 from worker.storage.customers import (
     Customer,
     find_customer,
+    keep_stripe_customer,
     open_first_book,
     set_payment_method,
-    set_stripe_customer,
 )
 from worker.storage.customers import (
     add_customer as store_customer,
@@ -376,7 +376,7 @@ def test_a_customer_comes_to_be_known_at_stripe(engine: Engine) -> None:
         store_customer(tx, Customer("globex", None, None, None, None, False, NOW))
 
     with engine.begin() as tx:
-        set_stripe_customer(tx, "acme", "cus_1")
+        keep_stripe_customer(tx, "acme", "cus_1")
         set_payment_method(tx, "acme", "pm_1")
 
     stored = {row["customer_id"]: row for row in rows_of(engine, tables.customers)}

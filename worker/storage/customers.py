@@ -54,12 +54,16 @@ def find_customer(tx: Connection, customer_id: str) -> Customer | None:
     return Customer(*row) if row else None
 
 
-def set_stripe_customer(tx: Connection, customer_id: str, stripe_customer: str) -> None:
+def keep_stripe_customer(tx: Connection, customer_id: str, stripe_customer: str) -> str:
+    """The one that stands: the first, when two were made at once."""
+    this = customers.c.customer_id == customer_id
     tx.execute(
         update(customers)
-        .where(customers.c.customer_id == customer_id)
+        .where(this, customers.c.stripe_customer.is_(None))
         .values(stripe_customer=stripe_customer)
     )
+    kept: str = tx.execute(select(customers.c.stripe_customer).where(this)).scalar_one()
+    return kept
 
 
 def set_payment_method(tx: Connection, customer_id: str, payment_method: str) -> None:
