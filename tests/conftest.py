@@ -58,8 +58,9 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def postgres(servers: Path) -> Iterator[Postgres]:
-    """One server for all tests of this process."""
-    with Postgres.start(servers) as server:
+    """One server for all tests of this process; none of them is about a power cut."""
+    hasty = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"}
+    with Postgres.start(servers, hasty) as server:
         yield server
 
 

@@ -13,7 +13,7 @@ from structlog import get_logger
 
 from schemas.ids import new_id
 from worker import telemetry
-from worker.billing.answers import Answer, AnswerKind
+from worker.billing.answers import Answer, AnswerKind, refusal_on
 from worker.billing.charges import IN_FLIGHT, Charge, ChargeStatus
 from worker.billing.dunning import Policy, next_step
 from worker.billing.payments import freeze_charge, take_step
@@ -123,7 +123,7 @@ def confirm(attempt: Attempt, intent: Answer, stripe: StripeGateway) -> Answer:
     key = f"{intent.payment_intent}-{attempt.number}"
     if attempt.charge_before is not None:  # it may have been confirmed before the crash
         if (intent.latest_charge or "") != attempt.charge_before:
-            return intent._replace(kind=AnswerKind.DECLINED)  # the bank was asked, and said no
+            return refusal_on(intent)  # the bank was asked, and said no
         key = new_id(key)  # it never reached the bank; the first key may hold a stored error
     method = attempt.parameters["payment_method"]
     return stripe.confirm_intent(intent.payment_intent, method, key)

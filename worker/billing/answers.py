@@ -113,6 +113,13 @@ def of_intent(body: Mapping[str, Any]) -> Answer:
     )
 
 
+def refusal_on(intent: Answer) -> Answer:
+    """What the bank said to the newest charge of an intent that can be confirmed again."""
+    needs_customer = intent.code == "authentication_required"
+    kind = AnswerKind.NEEDS_CUSTOMER if needs_customer else AnswerKind.DECLINED
+    return intent._replace(kind=kind)
+
+
 def kind_of_error(status: int, error: Mapping[str, Any]) -> AnswerKind:
     if status == 402:
         needs_customer = "authentication_required" in (error.get("code"), error.get("decline_code"))

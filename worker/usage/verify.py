@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Engine, select, text
 from worker.billing.charges import IN_FLIGHT
 from worker.billing.ledger import ACCOUNTS, NO_HEAD, Transfer, chain_hash
 from worker.storage.tables import books, charges, customers, transfers
-from worker.stripe_gateway import StripeGateway
+from worker.stripe_gateway import Payment, StripeGateway
 
 SHOWN_MAX = 5  # offenders named per check
 
@@ -107,9 +107,12 @@ def verify(engine: Engine, stripe: StripeGateway | None) -> list[Check]:
         tx.execute(text("SET LOCAL statement_timeout = 0"))
         checks = [check(name, tx.scalars(text(query))) for name, query in QUERIES.items()]
         checks.append(check("chain_whole", broken_links(tx)))
-        collected = paid_charges(tx)
+        before = paid_charges(tx)
     if stripe is not None:
-        checks.append(check("charges_equal_stripe", differences(collected, stripe)))
+        payments = list(stripe.payments())
+        with engine.begin() as tx:
+            after = paid_charges(tx)
+        checks.append(check("charges_equal_stripe", differences(before, payments, after)))
     return checks
 
 
@@ -166,15 +169,21 @@ def paid_charges(tx: Connection) -> Collected:
     )
 
 
-def differences(ours: Collected, stripe: StripeGateway) -> Iterator[str]:
+def differences(before: Collected, payments: Iterable[Payment], after: Collected) -> Iterator[str]:
     """Payments that Stripe has and we have not, or the other way round, or twice, or unequal.
 
-    One whose collection is under way is neither: the next answer will book it.
+    Cards are charged while we look: what was booked before Stripe was asked must be there, and what
+    is there must be booked, or under way, after.
     """
-    payments = [each for each in stripe.payments() if each.stripe_customer in ours.stripe_customers]
-    theirs = {each.payment_intent: each.amount for each in payments}
-    times = Counter(each.payment_intent for each in payments)
+    ours = [each for each in payments if each.stripe_customer in after.stripe_customers]
+    theirs = {each.payment_intent: each.amount for each in ours}
+    times = Counter(each.payment_intent for each in ours)
     yield from (f"{intent} was paid {count} times" for intent, count in times.items() if count > 1)
-    for intent in sorted(theirs.keys() | ours.paid.keys()):
-        if intent not in ours.under_way and theirs.get(intent) != ours.paid.get(intent):
-            yield f"{intent}: Stripe has {theirs.get(intent)}, the books {ours.paid.get(intent)}"
+    for intent, amount in sorted(before.paid.items()):
+        if theirs.get(intent) != amount:
+            yield f"{intent}: Stripe has {theirs.get(intent)}, the books {amount}"
+    for intent, amount in sorted(theirs.items()):
+        if intent in before.paid or intent in after.under_way:
+            continue
+        if after.paid.get(intent) != amount:
+            yield f"{intent}: Stripe has {amount}, the books {after.paid.get(intent)}"
