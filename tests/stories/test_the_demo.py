@@ -28,10 +28,14 @@ def test_the_demo_shows_every_outcome_and_ends_with_books_in_order() -> None:
     }
     prices = {fix["price"]["amount"] for fix in shown["fixes"] if fix["price"]}
     assert prices == {2900, 1500}
-    assert sorted((each["status"], each["amount"]["amount"]) for each in shown["charges"]) == [
-        ("declined", 2900),
-        ("paid", 1500),
-        ("paid", 5800),
-    ]
+    # Two fixes may be collected together, or the first before the second has come.
+    collected: Counter[tuple[str, str]] = Counter()
+    for charge in shown["charges"]:
+        collected[charge["customer_id"], charge["status"]] += charge["amount"]["amount"]
+    assert collected == {
+        ("acme-shop", "paid"): 5800,
+        ("nova-cloud", "paid"): 1500,
+        ("rusty-cards", "declined"): 2900,
+    }
     assert [each["reason"] for each in shown["quarantine"]] == ["unreadable"]
     assert set(shown["usage"]) == {"tern-books", "acme-shop", "nova-cloud", "rusty-cards"}
