@@ -346,6 +346,18 @@ def test_less_than_one_credit_cannot_be_given(
     assert grants(engine) == {}
 
 
+@pytest.mark.parametrize("key", ["signup", "billing_added", "revert:fix-1", "a b", "", "k\n"])
+def test_an_operator_cannot_use_a_key_of_the_products_own(
+    engine: Engine, clock: Clock, key: str
+) -> None:
+    add_customer(engine)
+
+    with pytest.raises(CustomerProblem, match="the key of a grant is"):
+        grant_credits("acme", 1, key, None, engine, clock)
+
+    assert grants(engine) == {}
+
+
 def test_an_accepted_backlog_becomes_money(engine: Engine, clock: Clock) -> None:
     add_customer(engine, card=False)
     settle_events(engine, *fixes_of("acme", 3))

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from psycopg.errors import UniqueViolation
+from psycopg.errors import InsufficientPrivilege, UniqueViolation
 from sqlalchemy import Engine, insert
 
 from schemas.events import Event, derived_fix_id
@@ -40,7 +40,14 @@ from tests.builders import (
 )
 from worker.billing.journal import Quarantined
 from worker.billing.ledger import ACCOUNTS, Transfer
-from worker.settle import quarantine, settle, settle_backlog, settle_parked
+from worker.settle import (
+    StillUnsettleable,
+    quarantine,
+    replay,
+    settle,
+    settle_backlog,
+    settle_parked,
+)
 from worker.storage import bulk, tables
 from worker.storage.books import BACKLOG_READ_MAX
 from worker.storage.parked import park, parked
@@ -615,6 +622,78 @@ def test_a_parked_entry_is_settled_and_forgotten_in_one_commit(engine: Engine) -
     with engine.begin() as tx:
         assert parked(tx, 10) == []
     assert moved(engine) == [("charge", "fix-1")]
+
+
+def test_a_parked_entry_that_cannot_be_settled_is_set_aside_and_forgotten(
+    engine: Engine, owner: Engine
+) -> None:
+    add_customer(engine)
+    with owner.begin() as tx:
+        tx.exec_driver_sql("ALTER TABLE fixes ADD CHECK (fix_id <> 'fix-1')")
+    with engine.begin() as tx:
+        park(tx, "acme", entry(deployed()))
+        (came,) = parked(tx, 10)
+
+    settle_parked(came, engine, NOW)
+
+    with engine.begin() as tx:
+        assert parked(tx, 10) == []
+    (aside,) = rows_of(engine, tables.quarantine)
+    assert (aside["reason"], aside["body"]) == ("unsettleable", came.body)
+
+
+def test_a_parked_entry_stays_while_the_database_is_away(engine: Engine, owner: Engine) -> None:
+    add_customer(engine)
+    with engine.begin() as tx:
+        park(tx, "acme", entry(deployed()))
+        (came,) = parked(tx, 10)
+    with owner.begin() as tx:
+        tx.exec_driver_sql("REVOKE INSERT ON fixes FROM fixbill_worker")
+
+    with pytest.raises(InsufficientPrivilege):
+        settle_parked(came, engine, NOW)
+
+    with engine.begin() as tx:
+        assert parked(tx, 10) == [came]
+    assert reasons(engine) == []
+
+
+def test_what_was_set_aside_is_settled_once_when_it_is_replayed(engine: Engine) -> None:
+    add_customer(engine)
+    settle_events(engine, deployed(at=NOW + HOUR))
+    aside = one_row(engine, tables.quarantine)["quarantine_id"]
+
+    verdicts_of_two = [replay(aside, engine, NOW + HOUR) for _ in range(2)]
+
+    assert verdicts_of_two == ["charged", None]
+    assert outcomes(engine) == {"fix-1": "charged"}
+    assert replay("qua_unknown", engine, NOW) is None
+
+
+def test_what_is_replayed_too_early_is_set_aside_again(engine: Engine) -> None:
+    add_customer(engine)
+    settle_events(engine, deployed(at=NOW + HOUR))
+    aside = one_row(engine, tables.quarantine)["quarantine_id"]
+
+    verdict = replay(aside, engine, NOW)
+
+    assert verdict == "quarantined"
+    standing = rows_of(engine, tables.quarantine, replayed_at=None)
+    assert [row["entry_key"] for row in standing] == [f"replay/{aside}"]
+
+
+def test_what_still_cannot_be_settled_stays_in_quarantine(engine: Engine, owner: Engine) -> None:
+    add_customer(engine)
+    settle_events(engine, deployed(at=NOW + HOUR))
+    (aside,) = rows_of(engine, tables.quarantine)
+    with owner.begin() as tx:
+        tx.exec_driver_sql("ALTER TABLE fixes ADD CHECK (fix_id <> 'fix-1')")
+
+    with pytest.raises(StillUnsettleable, match="stays in quarantine"):
+        replay(aside["quarantine_id"], engine, NOW + HOUR)
+
+    assert rows_of(engine, tables.quarantine) == [aside]
+    assert outcomes(engine) == {}
 
 
 def test_nothing_is_settled_in_no_time(engine: Engine) -> None:

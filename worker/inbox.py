@@ -151,8 +151,9 @@ class Inbox:
     def settled_until(self, partition: int) -> datetime:
         """The watermark: everything accepted before it is settled. Advances while idle."""
         seconds, micros = self.redis.time()
-        # Asked before the entries: what is accepted in between is later than this anyway.
-        idle_until = datetime.fromtimestamp(seconds + micros / 1_000_000, UTC)
+        # Asked before the entries: what is accepted in between is later than this anyway. No finer
+        # than an entry's stamp, or one of the same millisecond would seem to be before it.
+        idle_until = datetime.fromtimestamp(seconds + micros // 1000 / 1000, UTC)
         return self.oldest_unsettled(partition) or idle_until
 
     def trim(self, now: datetime) -> None:

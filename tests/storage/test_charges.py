@@ -26,6 +26,7 @@ from worker.storage.charges import (
     answer_attempt,
     attempt_under_way,
     claim_due_charges,
+    count_parked,
     end_lease,
     find_charge,
     last_number,
@@ -266,3 +267,13 @@ def test_a_charge_that_fell_due_while_nobody_looked_is_still_there(engine: Engin
     found = claimed(engine)
 
     assert found == ["ch_acme"]
+
+
+def test_charges_that_wait_for_an_operator_are_counted(engine: Engine) -> None:
+    add_customer(engine)
+    none = count_parked(engine)
+    add_charges(engine, charge(100, S.PARKED, charge_id="ch_parked"), charge())
+
+    some = count_parked(engine)
+
+    assert (none, some) == (0, 1)

@@ -4,9 +4,10 @@ import psycopg
 import pytest
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from tests.stack import Database, connected
-from worker.storage.engine import API, SESSION, WORKER, blames_the_data, with_driver
+from worker.storage.engine import API, SESSION, WORKER, blames_the_data, is_away, with_driver
 
 
 def sqlstate(code: str) -> psycopg.Error:
@@ -88,6 +89,49 @@ def test_errors_without_a_code_are_told_apart(error: Exception, expected: bool) 
     blamed = blames_the_data(error)
 
     assert blamed is expected
+
+
+AWAY = ("connection lost", "shutting down", "starting up", "too many connections", "lock timeout")
+
+
+@pytest.mark.parametrize("code", [THE_SERVER[name] for name in AWAY], ids=AWAY)
+def test_a_server_that_may_be_back_in_a_moment_is_away(code: str) -> None:
+    error = sqlstate(code)
+
+    away = is_away(error), is_away(wrapped(error))
+
+    assert away == (True, True)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        psycopg.OperationalError("connection refused"),
+        wrapped(psycopg.OperationalError("connection refused")),
+        PoolTimeout("QueuePool limit"),
+    ],
+    ids=repr,
+)
+def test_a_server_that_cannot_be_reached_is_away(error: Exception) -> None:
+    given = error
+
+    away = is_away(given)
+
+    assert away
+    assert not blames_the_data(given)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [sqlstate("23505"), wrapped(sqlstate("42501")), ValueError("a rule"), KeyError("x")],
+    ids=repr,
+)
+def test_a_mistake_is_not_a_server_that_is_away(error: Exception) -> None:
+    given = error
+
+    away = is_away(given)
+
+    assert not away
 
 
 @pytest.mark.parametrize(
