@@ -79,6 +79,8 @@ def upgrade() -> None:
     metadata.create_all(op.get_bind())
     create_roles()
     keep_history()
+    keep_frozen_charges()
+    keep_frozen_lines()
     separate_customers()
 
 
@@ -118,6 +120,10 @@ def keep_history() -> None:
             f"CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON {name} "
             "FOR EACH STATEMENT EXECUTE FUNCTION refuse_to_rewrite_history()"
         )
+
+
+def keep_frozen_charges() -> None:
+    """Once frozen, a charge keeps its amount; once paid or void, its status too."""
     op.execute(
         """
         CREATE FUNCTION refuse_to_change_a_frozen_charge() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -133,6 +139,14 @@ def keep_history() -> None:
         END $$
         """
     )
+    op.execute(
+        "CREATE TRIGGER frozen BEFORE UPDATE ON charges FOR EACH ROW WHEN (OLD.status <> 'open') "
+        "EXECUTE FUNCTION refuse_to_change_a_frozen_charge()"
+    )
+
+
+def keep_frozen_lines() -> None:
+    """Lines come and go only while their charge is open."""
     op.execute(
         """
         CREATE FUNCTION refuse_lines_of_a_frozen_charge() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -154,10 +168,6 @@ def keep_history() -> None:
             "REFERENCING NEW TABLE AS lines FOR EACH STATEMENT "
             "EXECUTE FUNCTION refuse_lines_of_a_frozen_charge()"
         )
-    op.execute(
-        "CREATE TRIGGER frozen BEFORE UPDATE ON charges FOR EACH ROW WHEN (OLD.status <> 'open') "
-        "EXECUTE FUNCTION refuse_to_change_a_frozen_charge()"
-    )
 
 
 def separate_customers() -> None:
