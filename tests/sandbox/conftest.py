@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterator
 from typing import Any
 
@@ -8,6 +9,8 @@ import stripe
 
 from tests.sandbox.receiver import Receiver, receiving
 from tests.sandbox.sandbox_process import RunningSandbox, running_sandbox
+
+CARDS_ONLY: Any = {"enabled": True, "allow_redirects": "never"}
 
 
 @pytest.fixture(scope="session")
@@ -71,9 +74,15 @@ def unconfirmed(
             "currency": "usd",
             "customer": customer.id,
             "payment_method": card or default_card(customer),
+            "automatic_payment_methods": CARDS_ONLY,
             "metadata": {"charge_id": "0192"},
         }
     )
+
+
+def fresh_key() -> str:
+    """An idempotency key nobody has used."""
+    return f"test-{secrets.token_hex(8)}"
 
 
 def error_body(problem: stripe.StripeError) -> dict[str, Any]:
@@ -81,3 +90,17 @@ def error_body(problem: stripe.StripeError) -> dict[str, Any]:
     body: Any = problem.json_body
     error: dict[str, Any] = body["error"]
     return error
+
+
+def charge_of(client: stripe.StripeClient, intent: str) -> stripe.Charge:
+    """The latest charge of an intent."""
+    found = client.v1.payment_intents.retrieve(intent, {"expand": ["latest_charge"]}).latest_charge
+    assert isinstance(found, stripe.Charge)
+    return found
+
+
+def kinds_of_events(client: stripe.StripeClient, intent: str) -> list[str]:
+    """What happened to an intent, and to what belongs to it, oldest first."""
+    events = client.v1.events.list({"limit": 100}).data[::-1]
+    told = [(event.type, event.data.object.to_dict()) for event in events]
+    return [kind for kind, thing in told if intent in (thing["id"], thing.get("payment_intent"))]

@@ -20,6 +20,8 @@ from typing import Any
 import stripe
 
 READY_WITHIN = 20.0
+HOUR = 60 * 60
+DAY = 24 * HOUR
 
 
 @dataclass(frozen=True)
@@ -52,8 +54,16 @@ class RunningSandbox:
 
     def payments(self, **wanted: str) -> list[dict[str, Any]]:
         """The truth of money, narrowed to rows that have these values."""
-        rows = self.ask("GET", "payments")
+        return self.truth("payments", **wanted)
+
+    def truth(self, control: str, **wanted: str) -> list[dict[str, Any]]:
+        """The rows of a control that have these values."""
+        rows = self.ask("GET", control)
         return [row for row in rows if all(row[name] == value for name, value in wanted.items())]
+
+    def advance(self, seconds: int) -> None:
+        """Move the sandbox's clock, and do what is due on the way."""
+        self.ask("POST", "clock", {"advance": seconds})
 
     def fault(self, fault: str, method: str = "*", path: str = "*", **more: object) -> None:
         """Let something go wrong."""

@@ -5,12 +5,15 @@ import time
 import pytest
 import stripe
 
+from tests.sandbox.conftest import error_body
 from tests.sandbox.sandbox_process import RunningSandbox
 
 CONFIRM = "/v1/payment_intents/*/confirm"
 BEFORE = [
     ("http_500_before", stripe.APIError, 500),
     ("html_502", stripe.APIError, 502),
+    ("http_401", stripe.AuthenticationError, 401),
+    ("http_403", stripe.PermissionError, 403),
     ("http_429", stripe.RateLimitError, 429),
     ("lock_timeout", stripe.RateLimitError, 429),
     ("http_409_in_use", stripe.APIError, 409),
@@ -156,3 +159,42 @@ def test_faults_are_cleared(
     sandbox.ask("DELETE", "faults")
 
     assert client.v1.payment_intents.retrieve(intent.id).id == intent.id
+
+
+def test_a_key_that_is_not_known_is_refused_in_stripes_words(
+    sandbox: RunningSandbox, client: stripe.StripeClient, intent: stripe.PaymentIntent
+) -> None:
+    sandbox.fault("http_401", "GET", "/v1/payment_intents/*")
+
+    with pytest.raises(stripe.AuthenticationError, match="Invalid API Key provided: sk_test_"):
+        client.v1.payment_intents.retrieve(intent.id)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "permission"),
+    [
+        ("POST", "/v1/refunds", "rak_refund_write"),
+        ("GET", "/v1/payment_intents/pi_1", "rak_payment_intent_read"),
+        ("POST", "/v1/checkout/sessions", "rak_checkout_session_write"),
+        ("DELETE", "/v1/webhook_endpoints/we_1", "rak_webhook_write"),
+        ("GET", "/v1/prices", "rak_plan_read"),
+    ],
+)
+def test_a_restricted_key_is_told_which_permission_it_lacks(
+    sandbox: RunningSandbox,
+    client: stripe.StripeClient,
+    method: str,
+    path: str,
+    permission: str,
+) -> None:
+    sandbox.fault("http_403", method, path)
+
+    with pytest.raises(stripe.PermissionError) as lacking:
+        client.raw_request(method.lower(), path)
+
+    assert error_body(lacking.value) == {
+        "message": "The provided key 'rk_test_********' does not have the required permissions for"
+        f" this endpoint on account 'acct_sandbox'. Having the '{permission}' permission would"
+        " allow this request to continue.",
+        "type": "invalid_request_error",
+    }

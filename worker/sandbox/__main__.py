@@ -12,6 +12,7 @@ from pathlib import Path
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from worker.sandbox import webhook_endpoints
 from worker.sandbox.app import build
 from worker.sandbox.store import Store
 from worker.sandbox.webhooks import Webhooks
@@ -45,9 +46,11 @@ def main() -> None:
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, lambda *_: sys.exit(0))
     store = Store(options.dir / "stripe.sqlite3")
+    with store.transaction() as tx:
+        webhook_endpoints.from_command_line(tx, options.webhook_url, secret or "")
     try:
         uvicorn.run(
-            build(store, api_key, Webhooks(store, options.webhook_url, secret or "")),
+            build(store, api_key, Webhooks(store)),
             host="127.0.0.1",
             port=options.port,
             http=CuttableConnection,

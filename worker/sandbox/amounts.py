@@ -25,6 +25,28 @@ MINIMUM = {
     "usd": 50,
 }
 MAXIMUM = 99_999_999
+# Currencies without a smaller unit.
+ZERO_DECIMAL = frozenset(
+    (
+        "bif",
+        "clp",
+        "djf",
+        "gnf",
+        "jpy",
+        "kmf",
+        "krw",
+        "mga",
+        "pyg",
+        "rwf",
+        "ugx",
+        "vnd",
+        "vuv",
+        "xaf",
+        "xof",
+        "xpf",
+    )
+)
+SYMBOLS = {"eur": "€", "gbp": "£", "jpy": "¥", "usd": "$"}
 
 
 def check_currency(value: Any) -> str:
@@ -55,3 +77,9 @@ def check_amount(amount: int, currency: str) -> None:
             param="amount",
             code="amount_too_large",
         )
+
+
+def written(amount: int, currency: str) -> str:
+    """An amount as a customer reads it."""
+    symbol = SYMBOLS.get(currency, f"{currency.upper()} ")
+    return f"{symbol}{amount:,}" if currency in ZERO_DECIMAL else f"{symbol}{amount / 100:,.2f}"

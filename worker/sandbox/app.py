@@ -12,8 +12,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from worker.sandbox import calls, controls, faults, params
+from worker.sandbox import calls, controls, faults, later, pages, params
 from worker.sandbox.calls import Call
+from worker.sandbox.contents import DUE
 from worker.sandbox.errors import Answer, Refusal, error, key_in_use, server_error
 from worker.sandbox.idempotency import recall, remember
 from worker.sandbox.replies import broken, reply
@@ -51,6 +52,7 @@ class Sandbox:
 
     def _fault(self, call: Call) -> faults.Fault | None:
         with self.store.transaction() as tx:
+            later.run_due(tx, DUE)
             return faults.strike(tx, call.method, call.path)
 
     @contextmanager
@@ -69,12 +71,13 @@ class Sandbox:
 
     def _execute(self, call: Call, kept: Answer | None) -> Answer:
         """Do it once: effect, events and the answer under its key are one transaction."""
-        with self.store.transaction(call.request_id, call.key) as tx:
+        with self.store.transaction(call.request_id, call.key, call.origin) as tx:
             if call.key and (earlier := recall(tx, call)):
                 return earlier
             try:
                 with tx.undone_on_refusal():
                     answer = perform(tx, call)
+                    later.run_due(tx, DUE)
             except Refusal as refusal:
                 if not refusal.begun:
                     raise
@@ -111,7 +114,8 @@ def build(store: Store, api_key: str, webhooks: Webhooks) -> Starlette:
     return Starlette(
         routes=[
             Route("/_sandbox/healthz", _healthy),
-            *controls.routes(store),
+            *controls.routes(store, webhooks.wake),
+            *pages.routes(store, webhooks.wake),
             Route("/v1/{path:path}", sandbox.serve, methods=["GET", "POST", "DELETE"]),
         ],
         exception_handlers={Exception: _crashed},

@@ -27,6 +27,7 @@ class Call:
     request_id: str
     version: str | None
     authorization: str
+    origin: str
 
 
 async def read(request: Request) -> Call:
@@ -42,6 +43,7 @@ async def read(request: Request) -> Call:
         new_id("req", 14),
         request.headers.get("stripe-version"),
         request.headers.get("authorization", ""),
+        str(request.base_url).rstrip("/"),
     )
 
 

@@ -4,8 +4,8 @@ Stripe checks a card when it is attached, so its decline cards (…0002, …9995
 are refused by `attach` and decline a payment only when they are confirmed without a customer.
 What attaches and then declines at Stripe: …0341 (generic), the `CustomerFailLostCard` and
 `CustomerFailStolenCard` tokens, and 4000008260003178 (insufficient funds, wants 3D Secure while
-the customer is there). Stripe has no such card for the other declines; the rows whose names
-begin with `sandbox_` fill that gap and exist only here.
+the customer is there). Stripe has no such card for the other declines, and none whose payment
+stays `processing`; the rows whose names begin with `sandbox_` fill that gap and exist only here.
 
 Every name works as `tok_<name>` and `pm_card_<name>`, though Stripe documents some with one
 prefix only.
@@ -86,7 +86,16 @@ class Authenticates(StrEnum):
 
     NEVER = "never"
     ON_SESSION = "on session"
+    UNLESS_SET_UP = "on session, and off session until it was set up for that"
     ALWAYS = "always"
+
+
+class Refunding(StrEnum):
+    """What the bank does with money sent back."""
+
+    AT_ONCE = "at once"
+    PENDING = "takes its time"
+    FAILS = "takes it, and sends it back"
 
 
 @dataclass(frozen=True)
@@ -99,6 +108,12 @@ class Card:
     decline: str | None = None
     attaches: bool = True
     authenticates: Authenticates = Authenticates.NEVER
+    # The bank says yes or no only days after it was asked.
+    processes: bool = False
+    refunding: Refunding = Refunding.AT_ONCE
+    # Why the cardholder questions every payment.
+    disputes: str | None = None
+    inquires: bool = False
 
     @property
     def last4(self) -> str:
@@ -160,17 +175,36 @@ CARDS = (
         ("authenticationRequired",),
         authenticates=Authenticates.ALWAYS,
     ),
-    # At Stripe this one stops asking once it was set up for later; nothing here sets a card up.
     Card(
         "4000002500003155",
         ("authenticationRequiredOnSetup",),
-        authenticates=Authenticates.ALWAYS,
+        authenticates=Authenticates.UNLESS_SET_UP,
     ),
     Card(
         "4000003800000446",
         ("authenticationRequiredSetupForOffSession",),
         authenticates=Authenticates.ON_SESSION,
     ),
+    Card("4000000000007726", ("pendingRefund",), refunding=Refunding.PENDING),
+    Card("4000000000005126", ("refundFail",), refunding=Refunding.FAILS),
+    Card(
+        "4000000000000259",
+        ("createDispute", "visa_createDispute"),
+        disputes="fraudulent",
+    ),
+    Card(
+        "4000000000002685",
+        ("createDisputeProductNotReceived", "visa_createDisputeProductNotReceived"),
+        disputes="product_not_received",
+    ),
+    Card(
+        "4000000000001976",
+        ("createDisputeInquiry", "visa_createDisputeInquiry"),
+        disputes="fraudulent",
+        inquires=True,
+    ),
+    Card(None, ("sandbox_processing",), processes=True),
+    Card(None, ("sandbox_processingFails",), decline="insufficient_funds", processes=True),
 )
 
 BY_NAME = {name: card for card in CARDS for name in card.names}

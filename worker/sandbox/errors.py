@@ -46,6 +46,11 @@ def invalid(
     return Refusal(error(status, "invalid_request_error", message, param=param, code=code))
 
 
+def missing_param(param: str) -> Refusal:
+    """A call cannot do without this parameter."""
+    return invalid(f"Missing required param: {param}.", param=param, code="parameter_missing")
+
+
 def missing_object(kind: str, wanted: str, param: str, *, status: int = 400) -> Refusal:
     """404 when the URL names it, 400 when a parameter does."""
     return invalid(
@@ -59,8 +64,8 @@ def unexpected_state(message: str, intent: JsonObject) -> Refusal:
         400,
         "invalid_request_error",
         message,
-        code="payment_intent_unexpected_state",
-        payment_intent=intent,
+        code=f"{intent['object']}_unexpected_state",
+        **{intent["object"]: intent},
     )
     return Refusal(answer, begun=True)
 

@@ -5,16 +5,18 @@ from __future__ import annotations
 import time
 
 from worker.sandbox import faults
-from worker.sandbox.errors import JsonObject, invalid
+from worker.sandbox.errors import JsonObject
+from worker.sandbox.filters import listed
 from worker.sandbox.kind import Kind
-from worker.sandbox.params import text
+from worker.sandbox.params import boolean, text
 from worker.sandbox.store import Condition, Tx, new_id
 
 API_VERSION = "2026-10-28.endive"
 
 
 def happened(tx: Tx, kind: str, thing: JsonObject) -> None:
-    """Record an event and the delivery it is owed, in the transaction that caused it."""
+    """Record an event and the deliveries it is owed, in the transaction that caused it."""
+    endpoints = _wanting(tx, kind)
     event = {
         "id": new_id("evt"),
         "object": "event",
@@ -22,41 +24,56 @@ def happened(tx: Tx, kind: str, thing: JsonObject) -> None:
         "created": tx.now,
         "data": {"object": thing},
         "livemode": False,
-        "pending_webhooks": 1,
+        "pending_webhooks": len(endpoints),
         "request": {"id": tx.request_id, "idempotency_key": tx.key},
         "type": kind,
     }
     tx.add(event)
-    for state, delay in faults.bend_delivery(tx, kind):
-        tx.db.execute(
-            "INSERT INTO deliveries (event, state, due) VALUES (?, ?, ?)",
-            (event["id"], state, time.time() + delay),
-        )
+    if endpoints:
+        for state, delay in faults.bend_delivery(tx, kind):
+            _owe(tx, event, endpoints, state, delay)
 
 
-def _conditions(params: JsonObject) -> list[Condition]:
-    """Events by type (with a trailing `*`), by a list of types, or by whether they got through."""
-    found = []
-    if kind := text(params, "type"):
-        found.append(Condition("json_extract(body, '$.type') GLOB ?", kind))
-    if types := params.get("types"):
-        if not isinstance(types, list):
-            raise invalid("Invalid array", param="types")
-        # A list as one bound value: SQLite unfolds the commas itself.
-        found.append(
-            Condition(
-                "instr(',' || ? || ',', ',' || json_extract(body, '$.type') || ',') > 0",
-                ",".join(types),
-            )
-        )
-    if (success := text(params, "delivery_success")) is not None:
-        found.append(
-            Condition(
-                "? = EXISTS (SELECT 1 FROM deliveries WHERE event = id AND state = 'delivered')",
-                int(success == "true"),
-            )
-        )
-    return found
+def send_again(tx: Tx, event: JsonObject) -> None:
+    """One more delivery to every endpoint that wants it."""
+    _owe(tx, event, _wanting(tx, event["type"]), "pending", 0)
 
 
-KIND = Kind("event", "events", param="id", conditions=_conditions)
+def _wanting(tx: Tx, kind: str) -> list[str]:
+    rows = tx.db.execute(
+        "SELECT id FROM objects WHERE kind = 'webhook_endpoint'"
+        " AND json_extract(body, '$.status') = 'enabled'"
+        " AND EXISTS (SELECT 1 FROM json_each(body, '$.enabled_events') WHERE value IN ('*', ?))"
+        " ORDER BY seq",
+        (kind,),
+    )
+    return [endpoint for (endpoint,) in rows]
+
+
+def _owe(tx: Tx, event: JsonObject, endpoints: list[str], state: str, delay: float) -> None:
+    tx.db.executemany(
+        "INSERT INTO webhook_deliveries (event, endpoint, state, due) VALUES (?, ?, ?, ?)",
+        [(event["id"], endpoint, state, time.time() + delay) for endpoint in endpoints],
+    )
+
+
+def _like(params: JsonObject, name: str) -> Condition:
+    """A type, or all that begin as it does before a `*`."""
+    return Condition("json_extract(body, '$.type') GLOB ?", text(params, name) or "")
+
+
+def _delivered(params: JsonObject, name: str) -> Condition:
+    """Whether every endpoint has accepted it."""
+    return Condition(
+        "? = NOT EXISTS (SELECT 1 FROM webhook_deliveries WHERE event = id"
+        " GROUP BY endpoint HAVING max(state = 'delivered') = 0)",
+        int(boolean(params, name)),
+    )
+
+
+KIND = Kind(
+    "event",
+    "events",
+    param="id",
+    filters={"delivery_success": _delivered, "type": _like, "types": listed("type")},
+)

@@ -14,16 +14,19 @@ from typing import Literal
 from worker.sandbox.errors import JsonObject, invalid
 from worker.sandbox.store import Tx
 
-When = Literal["before", "during", "after", "webhook"]
+When = Literal["before", "during", "after", "lie", "webhook"]
 
 # before: the call never began, nothing happened and nothing is kept under its key.
 # during: the key is in use while the call hangs; then it is done and answered as usual.
 # after: the effect happened and the answer is kept, but the caller is not told so.
+# lie: the effect happened and the true answer is kept, but the caller is told something else.
 FAULTS: dict[str, When] = {
     "http_500_before": "before",
     "timeout_before": "before",
     "cut_before": "before",
     "html_502": "before",
+    "http_401": "before",
+    "http_403": "before",
     "http_429": "before",
     "http_409_in_use": "before",
     "lock_timeout": "before",
@@ -33,6 +36,9 @@ FAULTS: dict[str, When] = {
     "cut_after": "after",
     "half_json": "after",
     "html_502_after": "after",
+    "wrong_amount": "lie",
+    "wrong_currency": "lie",
+    "wrong_customer": "lie",
     "webhook_drop": "webhook",  # never sent; found by listing events with delivery_success=false
     "webhook_duplicate": "webhook",
     "webhook_delay": "webhook",

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from worker.sandbox.errors import JsonObject, invalid, missing_object
+from worker.sandbox.errors import JsonObject, invalid, missing_object, not_in_sandbox
 from worker.sandbox.kind import Kind
 from worker.sandbox.params import integer, nested, text
 from worker.sandbox.store import Condition, Tx
 
 LIMIT = 10
 LIMIT_MAX = 100
+PAGING = ("created", "ending_before", "expand", "limit", "starting_after")
 BOUNDS = {
     "gt": "created > ?",
     "gte": "created >= ?",
@@ -20,7 +21,7 @@ BOUNDS = {
 def page(tx: Tx, kind: Kind, url: str, params: JsonObject) -> JsonObject:
     """One page of a list."""
     limit = _limit(params)
-    conditions = [*kind.conditions(params), *_created(params)]
+    conditions = [*_narrowed(kind, params), *_created(params)]
     before = text(params, "ending_before")
     if after := text(params, "starting_after"):
         conditions.append(Condition("seq < ?", _place(tx, kind, after, "starting_after")))
@@ -31,6 +32,14 @@ def page(tx: Tx, kind: Kind, url: str, params: JsonObject) -> JsonObject:
     if before:
         data.reverse()
     return {"object": "list", "data": data, "has_more": len(found) > limit, "url": url}
+
+
+def _narrowed(kind: Kind, params: JsonObject) -> list[Condition]:
+    names = [name for name in params if name not in PAGING]
+    for name in names:
+        if name not in kind.filters:
+            raise not_in_sandbox(name)
+    return [*kind.unasked(params), *(kind.filters[name](params, name) for name in names)]
 
 
 def _limit(params: JsonObject) -> int:

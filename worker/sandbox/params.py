@@ -5,26 +5,47 @@ from __future__ import annotations
 import functools
 import importlib
 import re
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, get_args
 
-from worker.sandbox.errors import JsonObject, invalid, not_in_sandbox
+from worker.sandbox.errors import JsonObject, invalid, missing_param, not_in_sandbox
 
 WORDS = {"true": True, "false": False}
+# Calls that the SDK names otherwise than their URLs do.
+VERBS = {"invoice_finalize": "invoice_finalize_invoice", "invoice_void": "invoice_void_invoice"}
 DIGITS_MAX = 18  # what SQLite's integers hold
 
 
 @functools.cache
 def known(kind: str, verb: str) -> tuple[frozenset[str], frozenset[str]]:
-    """The required and the allowed parameters of one call.
-
-    Imported on first use: the SDK takes half a second, and only its types are wanted here.
-    """
-    module = importlib.import_module(f"stripe.params._{kind}_{verb}_params")
+    """The required and the allowed parameters of one call."""
     options = importlib.import_module("stripe._request_options").RequestOptions.__annotations__
-    name = "".join(word.capitalize() for word in f"{kind}_{verb}_params".split("_"))
-    shape = getattr(module, name)
+    shape = _shape(kind, verb)
     required = shape.__required_keys__ - options.keys()
     return required, required | (shape.__optional_keys__ - options.keys())
+
+
+@functools.cache
+def choices(kind: str, verb: str, name: str) -> frozenset[str]:
+    """The words a parameter may be, or a list of which it may be."""
+    return frozenset(_words(_shape(kind, verb).__annotations__[name]))
+
+
+def _words(annotation: Any) -> Iterator[str]:
+    for inner in get_args(annotation):
+        if isinstance(inner, str):
+            yield inner
+        else:
+            yield from _words(inner)
+
+
+def _shape(kind: str, verb: str) -> Any:
+    """The SDK's type. Imported on first use: the SDK takes half a second."""
+    *package, name = kind.split(".")
+    call = f"{name}_{verb}"
+    file = f"{VERBS.get(call, call)}_params"
+    module = importlib.import_module(".".join(("stripe.params", *package, f"_{file}")))
+    return getattr(module, "".join(word.capitalize() for word in file.split("_")))
 
 
 def check(kind: str, verb: str, params: JsonObject) -> None:
@@ -42,7 +63,7 @@ def check(kind: str, verb: str, params: JsonObject) -> None:
 def require(params: JsonObject, name: str) -> Any:
     """The parameter, which must be there."""
     if name not in params:
-        raise invalid(f"Missing required param: {name}.", param=name, code="parameter_missing")
+        raise missing_param(name)
     return params[name]
 
 
@@ -59,6 +80,27 @@ def text(params: JsonObject, name: str, *, param: str | None = None) -> str | No
     if value is not None and not isinstance(value, str):
         raise invalid("Invalid string", param=param or name)
     return value or None
+
+
+def word(
+    params: JsonObject, name: str, allowed: Sequence[str], *, param: str | None = None
+) -> str | None:
+    """The parameter as one of a few words; None when absent or emptied."""
+    value = text(params, name, param=param)
+    if value and value not in allowed:
+        shown = param or name
+        raise invalid(f"Invalid {shown}: must be one of {', '.join(allowed)}", param=shown)
+    return value
+
+
+def web_address(params: JsonObject, name: str) -> str | None:
+    """The parameter as an address; a browser is sent there, so nothing but http or https."""
+    address = params.get(name)
+    if address is None:
+        return None
+    if not isinstance(address, str) or not re.fullmatch(r"https?://[^\s/]\S*", address):
+        raise invalid("Not a valid URL", param=name, code="url_invalid")
+    return address
 
 
 def integer(params: JsonObject, name: str) -> int:

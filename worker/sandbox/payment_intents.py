@@ -2,29 +2,22 @@
 
 requires_payment_method ─ a card ─▶ requires_confirmation ─ confirm ─▶ succeeded
         ▲                                   │
-        └────────── declined ◀──────────────┤            any but succeeded ─ cancel ─▶ canceled
-                                            └─ 3D Secure ─▶ requires_action
+        └────────── declined ◀──────────────┤            open ─ cancel ─▶ canceled
+                                            ├─ 3D Secure ─▶ requires_action ─▶ charged or failed
+                                            └─ a slow bank ─▶ processing ─▶ succeeded or declined
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict
-
-from worker.sandbox import bank, charges, payment_methods
+from worker.sandbox import bank, intents, payment_attempts, payment_methods
 from worker.sandbox.amounts import check_amount, check_currency
-from worker.sandbox.cards import DECLINES, Decline
-from worker.sandbox.errors import (
-    Answer,
-    JsonObject,
-    card_error,
-    invalid,
-    missing_object,
-    unexpected_state,
-)
+from worker.sandbox.cards import DECLINES
+from worker.sandbox.errors import Answer, JsonObject, invalid, unexpected_state
 from worker.sandbox.events import happened
+from worker.sandbox.filters import field
 from worker.sandbox.kind import Kind
-from worker.sandbox.params import assign, boolean, integer, nested, refuse, text
-from worker.sandbox.store import Condition, Tx, new_id
+from worker.sandbox.params import assign, boolean, integer, refuse, text, word
+from worker.sandbox.store import Tx, new_id
 
 OPEN = ("requires_payment_method", "requires_confirmation", "requires_action")
 PLAIN = (
@@ -43,10 +36,15 @@ UNSUPPORTED = (
     "application_fee_amount",
     "confirmation_token",
     "customer_account",
+    "excluded_payment_method_types",
     "hooks",
     "mandate_data",
     "on_behalf_of",
+    "payment_details",
+    "payment_method_configuration",
     "payment_method_data",
+    "payment_method_options",
+    "radar_options",
     "transfer_data",
 )
 ONLY_WITH_CONFIRM = ("off_session", "error_on_requires_action", "return_url", "mandate")
@@ -80,7 +78,7 @@ def _blank(tx: Tx) -> JsonObject:
         "canceled_at": None,
         "cancellation_reason": None,
         "capture_method": "automatic_async",
-        "client_secret": f"{intent_id}_secret_{new_id('x')[2:]}",
+        "client_secret": intents.new_client_secret(intent_id),
         "confirmation_method": "automatic",
         "created": tx.now,
         "currency": None,
@@ -110,36 +108,11 @@ def _take(tx: Tx, intent: JsonObject, params: JsonObject) -> None:
         intent["amount"] = integer(params, "amount")
     check_amount(intent["amount"], intent["currency"])
     if customer := text(params, "customer"):
-        if tx.find("customer", customer) is None:
-            raise missing_object("customer", customer, "customer")
-        intent["customer"] = customer
-    _take_types(intent, params)
+        intent["customer"] = tx.named("customer", customer, "customer")["id"]
+    intents.take_types(intent, params)
     assign(intent, params, PLAIN)
     if token := text(params, "payment_method"):
-        _choose(tx, intent, token)
-
-
-def _take_types(intent: JsonObject, params: JsonObject) -> None:
-    automatic = nested(params, "automatic_payment_methods")
-    if automatic:
-        intent["automatic_payment_methods"] = {
-            "allow_redirects": automatic.get("allow_redirects", "always"),
-            "enabled": boolean(automatic, "enabled"),
-        }
-    if "card" not in params.get("allowed_payment_method_types", ["card"]):
-        raise invalid("The sandbox has cards only.", param="allowed_payment_method_types")
-
-
-def _choose(tx: Tx, intent: JsonObject, token: str) -> None:
-    method = payment_methods.usable(tx, token)
-    if method["customer"] not in (None, intent["customer"]):
-        raise invalid(
-            f"The provided PaymentMethod {method['id']} belongs to another Customer. Please"
-            " include the Customer in the `customer` parameter on the PaymentIntent.",
-            param="payment_method",
-        )
-    intent["payment_method"] = method["id"]
-    intent["status"] = "requires_confirmation"
+        intents.choose_card(tx, intent, token)
 
 
 def update(tx: Tx, intent: JsonObject, params: JsonObject) -> JsonObject:
@@ -163,21 +136,19 @@ def confirm(tx: Tx, intent: JsonObject, params: JsonObject) -> JsonObject | Answ
     refuse(params, UNSUPPORTED)
     _require_confirmable(intent)
     if token := text(params, "payment_method"):
-        _choose(tx, intent, token)
+        intents.choose_card(tx, intent, token)
     _require_ready(intent, params)
     assign(intent, params, ("setup_future_usage", "receipt_email", "shipping"))
     method = payment_methods.usable(tx, intent["payment_method"])
     off_session = params.get("off_session", "false") != "false"
-    if bank.wants_customer(bank.card_of(tx, method["id"]), off_session=off_session):
-        if boolean(params, "error_on_requires_action"):
-            return _declined(tx, intent, method, DECLINES["authentication_required"])
-        if not off_session:
-            return _ask_customer(tx, intent, params)
-    charge, decline = charges.make(tx, intent, method)
-    intent["latest_charge"] = charge["id"]
-    if decline:
-        return _declined(tx, intent, method, decline, charge["id"])
-    return _succeeded(tx, intent, method)
+    wanted = bank.wants_customer(tx, method["id"], off_session=off_session)
+    if wanted and boolean(params, "error_on_requires_action"):
+        return payment_attempts.decline(tx, intent, method, DECLINES["authentication_required"])
+    if wanted and not off_session:
+        intents.ask_customer(tx, intent, params)
+        happened(tx, "payment_intent.requires_action", intent)
+        return intent
+    return payment_attempts.charge(tx, intent, method, authenticated=not wanted)
 
 
 def _require_confirmable(intent: JsonObject) -> None:
@@ -204,68 +175,19 @@ def _require_ready(intent: JsonObject, params: JsonObject) -> None:
             " confirm it again directly with a payment method or ConfirmationToken.",
             intent,
         )
-    automatic = intent["automatic_payment_methods"] or {"enabled": False}
-    redirects = automatic["enabled"] and automatic["allow_redirects"] != "never"
-    if redirects and not text(params, "return_url"):
-        raise invalid(
-            "This PaymentIntent is configured to accept payment methods enabled in your Dashboard."
-            " Because some of these payment methods might redirect your customer off of your page,"
-            " you must provide a `return_url`. If you don't want to accept redirect-based payment"
-            " methods, set `automatic_payment_methods[enabled]` to `true` and"
-            " `automatic_payment_methods[allow_redirects]` to `never` when creating Setup Intents"
-            " and Payment Intents.",
-            param="return_url",
-        )
+    intents.require_return_url(intent, params)
 
 
-def _ask_customer(tx: Tx, intent: JsonObject, params: JsonObject) -> JsonObject:
-    intent["status"] = "requires_action"
-    intent["next_action"] = {"type": "use_stripe_sdk", "use_stripe_sdk": {}}
-    if url := text(params, "return_url"):
-        intent["next_action"] = {
-            "type": "redirect_to_url",
-            "redirect_to_url": {"return_url": url, "url": url},
-        }
-    tx.replace(intent)
-    happened(tx, "payment_intent.requires_action", intent)
-    return intent
-
-
-def _declined(
-    tx: Tx, intent: JsonObject, method: JsonObject, decline: Decline, charge: str | None = None
-) -> Answer:
-    facts = {**asdict(decline), "charge": charge, "payment_method": method}
-    intent["status"] = "requires_payment_method"
-    intent["payment_method"] = None
-    intent["next_action"] = None
-    intent["last_payment_error"] = card_error(**facts).body["error"]
-    tx.replace(intent)
-    happened(tx, "payment_intent.payment_failed", intent)
-    return card_error(**facts, payment_intent=intent)
-
-
-def _succeeded(tx: Tx, intent: JsonObject, method: JsonObject) -> JsonObject:
-    intent["status"] = "succeeded"
-    intent["amount_received"] = intent["amount"]
-    intent["last_payment_error"] = None
-    intent["next_action"] = None
-    tx.replace(intent)
-    if intent["setup_future_usage"] and intent["customer"]:
-        payment_methods.attach_to(tx, method, intent["customer"])
-    elif method["customer"] is None:
-        bank.spend(tx, method["id"])
-    happened(tx, "payment_intent.succeeded", intent)
-    return intent
+def _confirmed(tx: Tx, intent: JsonObject, params: JsonObject) -> JsonObject | Answer:
+    """By a caller, and not by the invoice it may belong to."""
+    outcome = confirm(tx, intent, params)
+    payment_attempts.tell_invoice(tx, intent)
+    return outcome
 
 
 def cancel(tx: Tx, intent: JsonObject, params: JsonObject) -> JsonObject:
     """Give the payment up."""
-    reason = text(params, "cancellation_reason")
-    if reason and reason not in REASONS:
-        raise invalid(
-            f"Invalid cancellation_reason: must be one of {', '.join(REASONS)}",
-            param="cancellation_reason",
-        )
+    reason = word(params, "cancellation_reason", REASONS)
     if intent["status"] not in OPEN:
         raise unexpected_state(
             f"You cannot cancel this PaymentIntent because it has a status of {intent['status']}."
@@ -284,17 +206,12 @@ def cancel(tx: Tx, intent: JsonObject, params: JsonObject) -> JsonObject:
     return intent
 
 
-def _conditions(params: JsonObject) -> list[Condition]:
-    customer = text(params, "customer")
-    return [Condition("json_extract(body, '$.customer') = ?", customer)] if customer else []
-
-
 KIND = Kind(
     "payment_intent",
     "payment_intents",
     param="intent",
     create=create,
     update=update,
-    actions={"confirm": confirm, "cancel": cancel},
-    conditions=_conditions,
+    actions={"confirm": _confirmed, "cancel": cancel},
+    filters={"customer": field()},
 )

@@ -6,7 +6,7 @@ import time
 from dataclasses import asdict
 
 from worker.sandbox import bank
-from worker.sandbox.cards import BY_NUMBER, DECLINES, Card, named, passes_luhn
+from worker.sandbox.cards import BY_NUMBER, DECLINES, Card, Decline, named, passes_luhn
 from worker.sandbox.errors import (
     JsonObject,
     card_refused,
@@ -15,10 +15,12 @@ from worker.sandbox.errors import (
     not_in_sandbox,
 )
 from worker.sandbox.events import happened
+from worker.sandbox.filters import field
 from worker.sandbox.kind import Kind
-from worker.sandbox.params import assign, integer, nested, require, text
+from worker.sandbox.params import assign, integer, nested, refuse, require, text
 from worker.sandbox.store import Condition, Tx, new_id
 
+NUMBER_LENGTH_MIN = 12
 USED_UP = (
     "The provided PaymentMethod was previously used with a PaymentIntent without Customer"
     " attachment, shared with a connected account without Customer attachment, or was detached"
@@ -36,7 +38,7 @@ def create(tx: Tx, params: JsonObject) -> JsonObject:
         raise invalid("Invalid object", param="card")
     card = _named_card(details) if "token" in details else _numbered_card(tx, details)
     method = _make(tx, card, details)
-    assign(method, params, ("billing_details",))
+    assign(method, params, ("billing_details", "allow_redisplay"))
     tx.replace(method)
     return method
 
@@ -52,7 +54,7 @@ def _named_card(details: JsonObject) -> Card:
 def _numbered_card(tx: Tx, details: JsonObject) -> Card:
     number = str(require(details, "number")).replace(" ", "")
     month, year = integer(details, "exp_month"), integer(details, "exp_year")
-    if not number.isdecimal() or not passes_luhn(number):
+    if not number.isdecimal() or not passes_luhn(number) or len(number) < NUMBER_LENGTH_MIN:
         raise card_refused(
             "Your card number is incorrect.", code="incorrect_number", param="number"
         )
@@ -122,10 +124,9 @@ def _stored_or_ready_made(tx: Tx, wanted: str) -> JsonObject | None:
 
 def attach(tx: Tx, method: JsonObject, params: JsonObject) -> JsonObject:
     """Give a card to a customer, if its bank agrees."""
+    refuse(params, ("customer_account",))
     require(params, "customer")
-    customer = text(params, "customer") or ""
-    if tx.find("customer", customer) is None:
-        raise missing_object("customer", customer, "customer")
+    customer = str(tx.named("customer", text(params, "customer") or "", "customer")["id"])
     if bank.is_spent(tx, method["id"]):
         raise invalid(USED_UP)
     if method["customer"] not in (None, customer):
@@ -139,13 +140,18 @@ def attach(tx: Tx, method: JsonObject, params: JsonObject) -> JsonObject:
 
 def attach_to(tx: Tx, method: JsonObject, customer: str) -> None:
     """Attach, unless the bank says no."""
-    card = bank.card_of(tx, method["id"])
-    if not card.attaches and card.decline:
-        raise card_refused(**asdict(DECLINES[card.decline]))
+    if decline := refusal(tx, method):
+        raise card_refused(**asdict(decline))
     if method["customer"] != customer:
         method["customer"] = customer
         tx.replace(method)
         happened(tx, "payment_method.attached", method)
+
+
+def refusal(tx: Tx, method: JsonObject) -> Decline | None:
+    """What the bank says against keeping this card; None when it agrees."""
+    card = bank.card_of(tx, method["id"])
+    return DECLINES[card.decline] if card.decline and not card.attaches else None
 
 
 def detach(tx: Tx, method: JsonObject, _params: JsonObject) -> JsonObject:
@@ -182,19 +188,8 @@ def update(tx: Tx, method: JsonObject, params: JsonObject) -> JsonObject:
     return method
 
 
-def _conditions(params: JsonObject) -> list[Condition]:
-    """Cards of one customer; without one, cards that belong to nobody are not listed either."""
-    owner = text(params, "customer")
-    found = [
-        Condition("json_extract(body, '$.customer') = ?", owner)
-        if owner
-        else Condition("json_extract(body, '$.customer') >= ?", "")
-    ]
-    if kind := text(params, "type"):
-        found.append(Condition("json_extract(body, '$.type') = ?", kind))
-    return found
-
-
+# Stripe lists no cards that belong to nobody; every id is greater than nothing.
+OWNED = Condition("json_extract(body, '$.customer') > ?", "")
 KIND = Kind(
     "payment_method",
     "payment_methods",
@@ -204,5 +199,6 @@ KIND = Kind(
     update=update,
     actions={"attach": attach, "detach": detach},
     find=_stored_or_ready_made,
-    conditions=_conditions,
+    filters={"customer": field(), "type": field()},
+    unasked=lambda _params: (OWNED,),
 )

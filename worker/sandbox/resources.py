@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from worker.sandbox import params as parameters
 from worker.sandbox.calls import Call
-from worker.sandbox.contents import KINDS
+from worker.sandbox.contents import INCLUDABLE, KINDS
 from worker.sandbox.errors import Answer, JsonObject, invalid, missing_object
 from worker.sandbox.kind import Change, Kind
 from worker.sandbox.listing import page
@@ -20,7 +20,9 @@ def perform(tx: Tx, call: Call) -> Answer:
 
 
 def _done(tx: Tx, call: Call) -> JsonObject | Answer:
-    path, *rest = call.path.removeprefix("/v1/").split("/")
+    parts = call.path.removeprefix("/v1/").split("/")
+    width = 2 if "/".join(parts[:2]) in KINDS else 1
+    path, rest = "/".join(parts[:width]), parts[width:]
     if (kind := KINDS.get(path)) is None:
         raise _unrecognized(call)
     match call.method, rest:
@@ -35,6 +37,8 @@ def _done(tx: Tx, call: Call) -> JsonObject | Answer:
             return _found(tx, kind, wanted)
         case "POST", [wanted] if kind.update:
             return _changed(tx, kind, wanted, "update", kind.update, call)
+        case "DELETE", [wanted] if kind.delete:
+            return _changed(tx, kind, wanted, kind.delete_verb, kind.delete, call)
         case "POST", [wanted, action] if action in kind.actions:
             return _changed(tx, kind, wanted, action, kind.actions[action], call)
         case "GET", [wanted, child] if child in kind.children:
@@ -71,7 +75,7 @@ def _unrecognized(call: Call) -> Exception:
 
 
 def _expanded(tx: Tx, body: JsonObject, wishes: object) -> JsonObject:
-    """Replace ids by the objects they name; a path that names none is left alone."""
+    """Replace ids by the objects they name, and show what is shown only when asked for."""
     for wish in wishes if isinstance(wishes, list) else []:
         _expand(tx, body, str(wish).split("."))
     return body
@@ -79,6 +83,8 @@ def _expanded(tx: Tx, body: JsonObject, wishes: object) -> JsonObject:
 
 def _expand(tx: Tx, thing: JsonObject, steps: list[str]) -> None:
     name, *deeper = steps
+    if name not in thing and (include := INCLUDABLE.get((str(thing.get("object")), name))):
+        thing[name] = include(tx, thing)
     value = thing.get(name)
     if isinstance(value, str) and (named := tx.find_any(value)):
         thing[name] = value = named

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from worker.sandbox.errors import JsonObject
+from worker.sandbox.errors import JsonObject, missing_object
 
 ALPHABET = string.ascii_letters + string.digits
 
@@ -34,24 +34,51 @@ CREATE INDEX IF NOT EXISTS objects_by_customer
   ON objects (kind, json_extract(body, '$.customer'), seq);
 CREATE INDEX IF NOT EXISTS objects_by_intent
   ON objects (kind, json_extract(body, '$.payment_intent'), seq);
+CREATE INDEX IF NOT EXISTS objects_by_subscription
+  ON objects (kind, json_extract(body, '$.parent.subscription_details.subscription'), seq);
+CREATE INDEX IF NOT EXISTS objects_by_invoice
+  ON objects (kind, json_extract(body, '$.invoice'), seq);
+CREATE INDEX IF NOT EXISTS objects_by_invoice_intent
+  ON objects (kind, json_extract(body, '$.payment.payment_intent'), seq);
 CREATE TABLE IF NOT EXISTS vault (
   payment_method TEXT PRIMARY KEY, card TEXT NOT NULL, spent INTEGER NOT NULL DEFAULT 0) STRICT;
+CREATE TABLE IF NOT EXISTS mandates (payment_method TEXT PRIMARY KEY) STRICT;
+CREATE TABLE IF NOT EXISTS authentications (
+  intent TEXT PRIMARY KEY, return_url TEXT NOT NULL) STRICT;
 CREATE TABLE IF NOT EXISTS payments (
   seq INTEGER PRIMARY KEY AUTOINCREMENT, payment_intent TEXT NOT NULL, charge TEXT NOT NULL,
   customer TEXT, amount INTEGER NOT NULL, currency TEXT NOT NULL, status TEXT NOT NULL,
   metadata TEXT NOT NULL, idempotency_key TEXT, created INTEGER NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS refunds (
+  seq INTEGER PRIMARY KEY AUTOINCREMENT, payment_intent TEXT NOT NULL, charge TEXT NOT NULL,
+  refund TEXT NOT NULL UNIQUE, amount INTEGER NOT NULL, currency TEXT NOT NULL,
+  status TEXT NOT NULL, metadata TEXT NOT NULL, idempotency_key TEXT,
+  created INTEGER NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS disputes (
+  seq INTEGER PRIMARY KEY AUTOINCREMENT, payment_intent TEXT NOT NULL, charge TEXT NOT NULL,
+  dispute TEXT NOT NULL UNIQUE, amount INTEGER NOT NULL, currency TEXT NOT NULL,
+  reason TEXT NOT NULL, status TEXT NOT NULL, withdrawn INTEGER NOT NULL,
+  created INTEGER NOT NULL) STRICT;
 CREATE TABLE IF NOT EXISTS idempotency_keys (
   key TEXT PRIMARY KEY, endpoint TEXT NOT NULL, params TEXT NOT NULL, status INTEGER NOT NULL,
   body TEXT NOT NULL, request_id TEXT NOT NULL, created INTEGER NOT NULL) STRICT;
-CREATE TABLE IF NOT EXISTS deliveries (
-  seq INTEGER PRIMARY KEY AUTOINCREMENT, event TEXT NOT NULL, state TEXT NOT NULL,
-  attempts INTEGER NOT NULL DEFAULT 0, due REAL NOT NULL) STRICT;
-CREATE INDEX IF NOT EXISTS deliveries_by_event ON deliveries (event);
-CREATE INDEX IF NOT EXISTS deliveries_due ON deliveries (due) WHERE state = 'pending';
+CREATE TABLE IF NOT EXISTS webhook_secrets (
+  seq INTEGER PRIMARY KEY AUTOINCREMENT, endpoint TEXT NOT NULL, secret TEXT NOT NULL,
+  expires INTEGER) STRICT;
+CREATE TABLE IF NOT EXISTS webhook_deliveries (
+  seq INTEGER PRIMARY KEY AUTOINCREMENT, event TEXT NOT NULL, endpoint TEXT NOT NULL,
+  state TEXT NOT NULL, attempts INTEGER NOT NULL DEFAULT 0, due REAL NOT NULL) STRICT;
+CREATE INDEX IF NOT EXISTS webhook_deliveries_by_event ON webhook_deliveries (event);
+CREATE INDEX IF NOT EXISTS webhook_deliveries_due
+  ON webhook_deliveries (due) WHERE state = 'pending';
 CREATE TABLE IF NOT EXISTS faults (
   seq INTEGER PRIMARY KEY AUTOINCREMENT, fault TEXT NOT NULL, method TEXT NOT NULL,
   path TEXT NOT NULL, event TEXT NOT NULL, times INTEGER NOT NULL, skip INTEGER NOT NULL,
   seconds REAL NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS later (
+  seq INTEGER PRIMARY KEY AUTOINCREMENT, due INTEGER NOT NULL, what TEXT NOT NULL,
+  id TEXT NOT NULL) STRICT;
+CREATE INDEX IF NOT EXISTS later_by_due ON later (due, seq);
 CREATE TABLE IF NOT EXISTS clock (advanced INTEGER NOT NULL) STRICT;
 INSERT INTO clock SELECT 0 WHERE NOT EXISTS (SELECT 1 FROM clock);
 """
@@ -65,6 +92,19 @@ class Condition:
     value: str | int
 
 
+def where(path: str, value: str | int) -> Condition:
+    """The field at this path is this."""
+    return Condition(f"json_extract(body, '$.{path}') = ?", value)
+
+
+def among(path: str, values: str) -> Condition:
+    """The field at this path is one of a JSON list."""
+    return Condition(
+        f"json_extract(body, '$.{path}') IN (SELECT value FROM json_each(?))",  # noqa: S608
+        values,
+    )
+
+
 def new_id(prefix: str, length: int = 24) -> str:
     """An id in Stripe's style."""
     return f"{prefix}_{''.join(secrets.choice(ALPHABET) for _ in range(length))}"
@@ -73,10 +113,13 @@ def new_id(prefix: str, length: int = 24) -> str:
 class Tx:
     """One transaction: the objects, the business time, and the call all of it is done for."""
 
-    def __init__(self, db: sqlite3.Connection, request_id: str | None, key: str | None) -> None:
+    def __init__(
+        self, db: sqlite3.Connection, request_id: str | None, key: str | None, origin: str
+    ) -> None:
         self.db = db
         self.request_id = request_id
         self.key = key
+        self.origin = origin  # where a browser finds the sandbox
         (advanced,) = db.execute("SELECT advanced FROM clock").fetchone()
         self.now = int(time.time()) + advanced
 
@@ -85,6 +128,20 @@ class Tx:
             "SELECT body FROM objects WHERE id = ? AND kind = ?", (wanted, kind)
         ).fetchone()
         return json.loads(row[0]) if row else None
+
+    def get(self, kind: str, known: str) -> JsonObject:
+        """An object that is there, because another one names it."""
+        found = self.find(kind, known)
+        if found is None:
+            raise LookupError(known)
+        return found
+
+    def named(self, kind: str, wanted: str, param: str) -> JsonObject:
+        """The object that a parameter names."""
+        found = self.find(kind, wanted)
+        if found is None:
+            raise missing_object(kind, wanted, param)
+        return found
 
     def find_any(self, wanted: str) -> JsonObject | None:
         row = self.db.execute("SELECT body FROM objects WHERE id = ?", (wanted,)).fetchone()
@@ -100,6 +157,9 @@ class Tx:
         self.db.execute(
             "UPDATE objects SET body = ? WHERE id = ?", (json.dumps(thing), thing["id"])
         )
+
+    def remove(self, wanted: str) -> None:
+        self.db.execute("DELETE FROM objects WHERE id = ?", (wanted,))
 
     def place(self, kind: str, wanted: str) -> int | None:
         """Where an object stands in the order of creation."""
@@ -141,10 +201,12 @@ class Store:
         self.db.executescript(SCHEMA)
 
     @contextmanager
-    def transaction(self, request_id: str | None = None, key: str | None = None) -> Iterator[Tx]:
+    def transaction(
+        self, request_id: str | None = None, key: str | None = None, origin: str = ""
+    ) -> Iterator[Tx]:
         self.db.execute("BEGIN IMMEDIATE")
         try:
-            yield Tx(self.db, request_id, key)
+            yield Tx(self.db, request_id, key, origin)
         except BaseException:
             self.db.execute("ROLLBACK")
             raise
