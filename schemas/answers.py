@@ -130,6 +130,31 @@ class Usage(Answer):
     warnings: list[Caution]
 
 
+class HeldCost(Answer):
+    """What the fixes that wait would cost, once there is a way to pay."""
+
+    fixes: int
+    by_credits: int = Field(description="So many are paid by credits at once.")
+    by_money: int = Field(description="So many would cost money, once the customer accepts that.")
+    amount: Money | None = Field(description="What those would cost; null without a price.")
+
+
+class SetupLink(Answer):
+    """Where a customer adds a payment method, and what that will mean."""
+
+    url: str
+    expires_at: datetime
+    held: HeldCost
+
+
+class RecoveryLink(Answer):
+    """Where a customer authenticates a payment that their bank asked about."""
+
+    url: str
+    expires_at: datetime
+    amount: Money
+
+
 class Problem(Answer):
     """An error, as RFC 9457 has it."""
 

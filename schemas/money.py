@@ -45,6 +45,9 @@ class Money:
     def __sub__(self, other: Money) -> Money:
         return Money(self.amount - self._same(other), self.currency)
 
+    def __mul__(self, times: int) -> Money:
+        return Money(self.amount * times, self.currency)
+
     def __neg__(self) -> Money:
         return Money(-self.amount, self.currency)
 
@@ -61,6 +64,16 @@ class Money:
         symbol = SYMBOLS.get(self.currency)
         text = f"{symbol}{digits}" if symbol else f"{digits} {self.currency.upper()}"
         return f"-{text}" if self.amount < 0 else text
+
+    @classmethod
+    def parse(cls, text: str, currency: str) -> Money:
+        """An amount as people write it: `100`, `100.00`; raises ValueError."""
+        decimals = DECIMALS.get(currency, 2)
+        whole, _, part = text.partition(".")
+        digits = whole + part.ljust(decimals, "0")
+        if len(part) > decimals or not whole or not digits.isascii() or not digits.isdecimal():
+            raise ValueError(f"{text!r} is no amount in {currency}")
+        return cls(int(digits), currency)
 
     def split(self, weights: Sequence[int]) -> list[Money]:
         """Shares by weight that add up to the whole; what is left over goes to the first ones."""

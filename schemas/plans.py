@@ -6,9 +6,9 @@ import tomllib
 from datetime import date
 from functools import cache
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from schemas.money import Money
 
@@ -27,6 +27,13 @@ def positive(value: object) -> object:
     return value
 
 
+def rising(days: tuple[int, ...]) -> tuple[int, ...]:
+    if list(days) != sorted(set(days)):
+        raise ValueError("retry days must rise: [1, 3, 5, 7]")
+    return days
+
+
+Day = Annotated[int, Field(strict=True, ge=1, le=90)]
 Price = Annotated[Money, BeforeValidator(positive)]
 
 
@@ -44,6 +51,8 @@ class PlanVersion(BaseModel):
     included_credits: Count = 0  # per paid cycle
     rollover_credits_max: Count = 0
     credits_expire_days: Count | None = None
+    collect: Literal["at_once", "cycle_end"] = "at_once"  # when what is owed goes to the card
+    retry_days: Annotated[tuple[Day, ...], AfterValidator(rising)] = (1, 3, 5, 7)  # after a decline
 
 
 class Plan(BaseModel):

@@ -18,12 +18,14 @@ from schemas.plans import load_plans
 from tests.sandbox.sandbox_process import RunningSandbox
 from worker.billing.book import Book
 from worker.billing.charges import Charge, ChargeStatus
+from worker.billing.disputes import Dispute, Funds
 from worker.billing.fix import Arrival, Fix, FixOutcome
 from worker.billing.giving import give
 from worker.billing.grants import PRIORITY, Grant
 from worker.billing.journal import Journal
 from worker.billing.known import Known
 from worker.billing.ledger import NO_HEAD
+from worker.billing.refunds import Refund, RefundStatus
 from worker.settle import settle
 from worker.storage import tables
 from worker.storage.books import open_books
@@ -143,6 +145,25 @@ def book(
     return Book(**values | more)
 
 
+def owing(owed: Charge, *, unapplied: int = 0, **more: Any) -> Book:
+    """A book in which this charge is all that is owed, and this much money is unapplied."""
+    place = "open_charge" if owed.status is ChargeStatus.OPEN else "charge_in_flight"
+    values: dict[str, Any] = {
+        place: owed,
+        "fresh_charge_id": "ch_next",
+        "receivable": owed.owed,
+        "revenue": owed.dropped - owed.amount,
+        "unapplied": -unapplied,
+        "cash": owed.applied + unapplied,
+    }
+    return book(**values | more)
+
+
+def moved(journal: Journal) -> list[tuple[str, int, str]]:
+    """What was transferred: the kind, the amount, and what caused it."""
+    return [(each.kind, each.amount, each.source_key) for each in journal.transfers]
+
+
 def fix(
     fix_id: str = "fix-1",
     outcome: FixOutcome = FixOutcome.HELD,
@@ -200,8 +221,9 @@ def charge(
         "currency": "usd",
         "opened_at": NOW - HOUR,
         "due_at": NOW - HOUR,
-        "frozen_at": None if status in (ChargeStatus.OPEN, ChargeStatus.VOID) else NOW - HOUR,
     }
+    if status not in (ChargeStatus.OPEN, ChargeStatus.VOID):
+        values |= {"frozen_at": NOW - HOUR, "asked_amount": amount - more.get("applied", 0)}
     if status is ChargeStatus.PAID:
         values |= {"due_at": None, "paid_at": NOW - MINUTE, "payment_intent": f"pi_{charge_id}"}
     return Charge(**values | more)
@@ -222,6 +244,50 @@ def attempt(number: int = 1, *, customer_id: str = "acme", **more: Any) -> Attem
         "started_at": NOW,
     }
     return Attempt(**values | more)
+
+
+def refund(
+    amount: int = 2900,
+    status: RefundStatus = RefundStatus.REQUESTED,
+    *,
+    customer_id: str = "acme",
+    **more: Any,
+) -> Refund:
+    """A refund of the customer's charge, which Stripe has heard of only if it is given."""
+    values: dict[str, Any] = {
+        "customer_id": customer_id,
+        "refund_id": f"ref_{customer_id}",
+        "charge_id": f"ch_{customer_id}",
+        "payment_intent": f"pi_ch_{customer_id}",
+        "fix_id": None,
+        "amount": amount,
+        "currency": "usd",
+        "status": status,
+        "requested_at": NOW,
+        "started_at": NOW,
+        "due_at": NOW if status is RefundStatus.REQUESTED else None,
+    }
+    return Refund(**values | more)
+
+
+def dispute(
+    amount: int = 2900, funds: Funds = Funds.OURS, *, customer_id: str = "acme", **more: Any
+) -> Dispute:
+    """A dispute of what the customer's charge was paid with."""
+    values: dict[str, Any] = {
+        "customer_id": customer_id,
+        "dispute_id": f"du_{customer_id}",
+        "charge_id": f"ch_{customer_id}",
+        "payment_intent": f"pi_ch_{customer_id}",
+        "amount": amount,
+        "currency": "usd",
+        "status": "needs_response",
+        "funds": funds,
+        "reason": "fraudulent",
+        "opened_at": NOW,
+        "recorded_at": NOW,
+    }
+    return Dispute(**values | more)
 
 
 def journal(*books: Book, known: Known | None = None, now: datetime = NOW) -> Journal:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from redis import Redis
 from sqlalchemy import Engine
 
 from tests.builders import NOW
+from tests.collecting import Case, owing_case
 from tests.running import RunningStack, running_stack
 from tests.sandbox.sandbox_process import RunningSandbox, running_sandbox
 from tests.stack import Database, Databases, connected
@@ -138,6 +140,20 @@ def sandbox(sandbox_process: RunningSandbox) -> Iterator[RunningSandbox]:
 def stripe(sandbox: RunningSandbox) -> StripeGateway:
     """The gateway as the product builds it, at the sandbox."""
     return StripeGateway(sandbox.api_key, sandbox.url)
+
+
+@pytest.fixture
+def owing(
+    engine: Engine, sandbox: RunningSandbox, stripe: StripeGateway, clock: Clock
+) -> Callable[..., Case]:
+    """A customer who owes 29 dollars, or as many times that as `fixes`; with whatever card."""
+    return partial(owing_case, engine, sandbox, stripe, clock)
+
+
+@pytest.fixture
+def case(owing: Callable[..., Case]) -> Case:
+    """A customer who owes 29 dollars and whose card is good."""
+    return owing()
 
 
 @pytest.fixture(scope="session")

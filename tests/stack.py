@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import count
 
-import stripe
 from sqlalchemy import Engine, make_url, text
 
 from migrations.migrate import upgrade
@@ -93,11 +92,4 @@ class HastyGateway(StripeGateway):
     """Gives up after `seconds` and repeats nothing by itself: each fault is met at once."""
 
     def __init__(self, sandbox: RunningSandbox, seconds: float = 5.0) -> None:
-        super().__init__(sandbox.api_key, sandbox.url)
-        self.client = stripe.StripeClient(
-            sandbox.api_key,
-            base_addresses={"api": sandbox.url},
-            max_network_retries=0,
-            http_client=stripe.RequestsClient(timeout=seconds),
-        )
-        self.intents = self.client.v1.payment_intents
+        super().__init__(sandbox.api_key, sandbox.url, timeout=(seconds, seconds), retries=0)

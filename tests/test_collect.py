@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import Engine, update
 
 from tests.builders import (
     DAY,
-    add_customer_with_card,
     deployed,
     one_row,
     outcomes,
@@ -21,97 +18,15 @@ from tests.builders import (
     settle_events,
     usd,
 )
-from tests.sandbox.sandbox_process import RunningSandbox
-from tests.stack import HastyGateway
+from tests.collecting import PRICE, Case, assert_paid_once
 from worker.billing.answers import Answer, AnswerKind
 from worker.billing.charges import ChargeStatus
-from worker.clock import Clock
 from worker.collect import collect, confirm, create, freeze, record
 from worker.storage import tables
-from worker.storage.charges import ChargeKey, claim_due_charges
+from worker.storage.charges import claim_due_charges
 from worker.storage.customers import set_payment_method
-from worker.stripe_gateway import StripeGateway
-from worker.usage.verify import verify
 
 S = ChargeStatus
-CREATE = "/v1/payment_intents"
-CONFIRM = "/v1/payment_intents/*/confirm"
-RETRIEVE = "/v1/payment_intents/*"
-PRICE = 2900
-
-
-@dataclass(frozen=True)
-class Case:
-    """One customer who owes the price of one fix, and everything to collect it with."""
-
-    key: ChargeKey
-    stripe_customer: str
-    engine: Engine
-    sandbox: RunningSandbox
-    gateway: StripeGateway
-    clock: Clock
-
-    def collect(
-        self, gateway: StripeGateway | None = None, after: timedelta = timedelta(0)
-    ) -> ChargeStatus | None:
-        clock = Clock(self.clock.ahead + after)
-        return collect(self.key, self.engine, gateway or self.gateway, clock)
-
-    def is_due(self, after: timedelta) -> bool:
-        """Whether a sweep so much later takes it up; the lease it leaves is ended at once."""
-        clock = Clock(self.clock.ahead + after)
-        with self.engine.connect() as tx, tx.begin() as transaction:
-            claimed = claim_due_charges(tx, clock.now(), clock.wall(), 10)
-            transaction.rollback()
-        return self.key in claimed
-
-    @property
-    def charge(self) -> dict[str, object]:
-        return one_row(self.engine, tables.charges, charge_id=self.key.charge_id)
-
-    @property
-    def book(self) -> dict[str, object]:
-        return one_row(self.engine, tables.books)
-
-    def paid_at_stripe(self) -> list[int]:
-        """The sandbox's truth: the money that was taken from this customer."""
-        taken = self.sandbox.payments(customer=self.stripe_customer, status="succeeded")
-        return [each["amount"] for each in taken]
-
-    def intents(self) -> int:
-        found = self.sandbox.client().v1.payment_intents.list({"customer": self.stripe_customer})
-        return len(found.data)
-
-    def answers(self) -> list[object]:
-        rows = rows_of(self.engine, tables.attempts)
-        return [row["answer"] for row in sorted(rows, key=lambda row: row["number"])]
-
-
-@pytest.fixture
-def owing(
-    engine: Engine, sandbox: RunningSandbox, stripe: StripeGateway, clock: Clock
-) -> Callable[..., Case]:
-    def with_card(card: str = "pm_card_visa") -> Case:
-        stripe_customer = add_customer_with_card(engine, sandbox, card=card)
-        key = owe(engine)
-        return Case(key, stripe_customer, engine, sandbox, stripe, clock)
-
-    return with_card
-
-
-@pytest.fixture
-def case(owing: Callable[..., Case]) -> Case:
-    """A customer whose card is good."""
-    return owing()
-
-
-def assert_paid_once(case: Case) -> None:
-    """Stripe has one payment, we have booked it once, and every invariant holds."""
-    assert case.paid_at_stripe() == [PRICE]
-    assert case.charge["status"] == "paid"
-    assert (case.book["receivable"], case.book["cash"]) == (0, PRICE)
-    assert len(rows_of(case.engine, tables.transfers, kind="pay")) == 1
-    assert [each for each in verify(case.engine, case.gateway) if not each.ok] == []
 
 
 def test_a_charge_is_collected(case: Case) -> None:
@@ -251,119 +166,6 @@ def test_a_customer_who_must_authenticate_is_not_charged_behind_their_back(
     assert case.paid_at_stripe() == []
 
 
-# Faults: whatever Stripe answers, at most one payment, and books that come to equal it.
-
-AFTER = ["http_500_after", "timeout_after", "cut_after", "half_json", "html_502_after"]
-BEFORE = ["http_500_before", "timeout_before", "cut_before", "html_502", "http_409_in_use"]
-LATER = ["http_429", "lock_timeout"]
-
-
-def paid_in_the_end(case: Case) -> None:
-    """Each repetition is a sweep; what is unknown is asked about, not tried blind."""
-    for _ in range(3):
-        if case.charge["status"] == "paid":
-            break
-        case.collect()
-    assert_paid_once(case)
-
-
-@pytest.mark.parametrize("path", [CREATE, CONFIRM], ids=["create", "confirm"])
-@pytest.mark.parametrize("fault", [*AFTER, *BEFORE, *LATER])
-def test_whatever_goes_wrong_the_card_is_charged_once(case: Case, fault: str, path: str) -> None:
-    case.sandbox.fault(fault, "POST", path, seconds=60)
-
-    first = case.collect(HastyGateway(case.sandbox, 0.3))
-
-    assert first is S.FROZEN
-    assert len(case.paid_at_stripe()) == (fault in AFTER and path == CONFIRM)
-    assert case.answers() == [None]
-    assert case.is_due(timedelta(minutes=1))
-    paid_in_the_end(case)
-    assert case.answers() == ["succeeded"]
-
-
-@pytest.mark.parametrize("path", [CREATE, CONFIRM], ids=["create", "confirm"])
-def test_a_key_that_stripe_has_forgotten_charges_nobody_twice(case: Case, path: str) -> None:
-    case.sandbox.fault("http_500_after", "POST", path)
-    case.collect(HastyGateway(case.sandbox))
-
-    case.sandbox.ask("POST", "forget_keys")
-
-    paid_in_the_end(case)
-    assert case.intents() == 1
-
-
-@pytest.mark.parametrize("fault", ["http_500_before", "html_502", "half_json", "http_429"])
-@pytest.mark.parametrize("path", [CREATE, RETRIEVE], ids=["list", "retrieve"])
-def test_when_asking_fails_too_nothing_is_done(case: Case, fault: str, path: str) -> None:
-    lost_at = CREATE if path == CREATE else CONFIRM
-    case.sandbox.fault("http_500_after", "POST", lost_at)
-    case.collect(HastyGateway(case.sandbox))
-    before = case.paid_at_stripe()
-    case.sandbox.fault(fault, "GET", path)
-
-    status = case.collect(HastyGateway(case.sandbox))
-
-    assert status is S.FROZEN
-    assert case.paid_at_stripe() == before
-    paid_in_the_end(case)
-
-
-@pytest.mark.parametrize("fault", ["http_500_after", "cut_after", "half_json"])
-def test_a_decline_whose_answer_was_lost_is_one_decline(
-    owing: Callable[..., Case], fault: str
-) -> None:
-    case = owing("pm_card_chargeCustomerFail")
-    case.sandbox.fault(fault, "POST", CONFIRM)
-    assert case.collect(HastyGateway(case.sandbox)) is S.FROZEN
-
-    status = case.collect()
-
-    assert status is S.DECLINED
-    assert case.answers() == ["declined"]
-    assert case.paid_at_stripe() == []
-
-
-@pytest.mark.parametrize("fault", ["http_500_after", "cut_after", "half_json"])
-def test_that_a_customer_must_authenticate_is_learnt_though_the_answer_was_lost(
-    owing: Callable[..., Case], fault: str
-) -> None:
-    case = owing("pm_card_authenticationRequired")
-    case.sandbox.fault(fault, "POST", CONFIRM)
-    assert case.collect(HastyGateway(case.sandbox)) is S.FROZEN
-
-    status = case.collect()
-
-    assert status is S.ACTION_REQUIRED
-    assert case.answers() == ["needs_customer"]
-    assert case.paid_at_stripe() == []
-
-
-@pytest.mark.parametrize("fault", ["http_500_after", "cut_after"])
-def test_a_later_tries_answer_may_be_lost_too(owing: Callable[..., Case], fault: str) -> None:
-    case = owing("pm_card_chargeCustomerFail")
-    case.collect()
-    case.sandbox.fault(fault, "POST", CONFIRM)
-    assert case.collect(HastyGateway(case.sandbox), after=DAY) is S.DECLINED
-    assert case.answers() == ["declined", None]
-
-    case.collect(after=DAY)
-
-    assert case.answers() == ["declined", "declined"]
-    assert case.paid_at_stripe() == []
-
-
-def test_a_wrong_request_is_parked_for_an_operator(case: Case) -> None:
-    with case.engine.begin() as tx:
-        tx.execute(update(tables.customers).values(payment_method="pm_nobody"))
-
-    status = case.collect()
-
-    assert status is S.PARKED
-    assert not case.is_due(30 * DAY)
-    assert case.paid_at_stripe() == []
-
-
 # Death between any two steps.
 
 
@@ -443,13 +245,18 @@ def test_a_payment_of_another_amount_is_parked_and_not_booked(case: Case) -> Non
     assert (case.book["cash"], case.book["receivable"]) == (0, PRICE)
 
 
-def test_an_open_charge_is_moved_by_no_news(case: Case) -> None:
+def test_a_payment_that_an_open_charge_did_not_ask_for_is_used_before_the_card(
+    case: Case,
+) -> None:
     stray = Answer(AnswerKind.SUCCEEDED, "pi_stray", usd(29), case.stripe_customer)
 
     status = record(case.key, stray, case.engine, case.clock)
 
     assert status is S.OPEN
-    assert case.book["cash"] == 0
+    assert (case.book["cash"], case.book["unapplied"]) == (PRICE, -PRICE)
+    assert case.collect() is None
+    assert (case.charge["status"], case.charge["applied"]) == ("paid", PRICE)
+    assert (case.book["receivable"], case.book["unapplied"], case.intents()) == (0, 0, 0)
 
 
 def test_a_paid_fix_that_is_reverted_becomes_a_credit(case: Case) -> None:

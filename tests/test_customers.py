@@ -37,7 +37,8 @@ from worker.customers import (
     set_plan,
 )
 from worker.storage import tables
-from worker.stripe_gateway import StripeGateway, StripeRefused
+from worker.stripe_calls import StripeRefused
+from worker.stripe_gateway import StripeGateway
 from worker.usage.verify import verify
 
 

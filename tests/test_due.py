@@ -39,8 +39,8 @@ from tests.builders import (
     settle_events,
 )
 from tests.sandbox.sandbox_process import RunningSandbox
-from worker.billing.answers import Webhook
 from worker.billing.charges import ChargeStatus
+from worker.billing.hints import Webhook
 from worker.clock import Clock
 from worker.collect import confirm, create, freeze
 from worker.due import DUE, Tools, sweep

@@ -28,14 +28,13 @@ from structlog.typing import EventDict
 from producers.github import event_from_github
 from schemas.events import BadEvent
 from schemas.inbox import EVENT_BYTES_MAX, stream_of
-from tests.api.client import Api, as_text, settle_inbox
+from tests.api.client import Api, as_text, doors_to, settle_inbox
 from tests.builders import MINUTE, NOW, add_customer, deployed, rows_of
 from tests.cli.running import Cli, hidden_in, nothing_set
 from tests.hostile_texts import TEXTS
 from tests.sandbox.sandbox_process import RunningSandbox
 from tests.stack import Database, Databases, connected
 from worker import inbox
-from worker.api.access import Doors
 from worker.clock import Clock
 from worker.local.valkey import Valkey
 from worker.storage import tables
@@ -114,7 +113,7 @@ def world(databases: Databases, valkey: Valkey) -> Iterator[World]:
         inbox.connect(valkey.url) as redis,
     ):
         redis.flushall()
-        doors = Doors(api_engine, redis, clock, webhook_secrets=["whsec_1"], livemode=False)
+        doors = doors_to(api_engine, redis, clock)
         yield World(database, engine, redis, Api(doors, engine, redis))
         assert [check for check in verify(engine, None) if not check.ok] == []
 

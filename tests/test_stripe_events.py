@@ -28,7 +28,8 @@ from worker.storage import tables
 from worker.storage.charges import ChargeKey
 from worker.storage.stripe_events import TRY_AGAIN, claim_due_events, store_event
 from worker.stripe_events import apply_stripe_event
-from worker.stripe_gateway import StripeGateway, parse_webhook
+from worker.stripe_gateway import StripeGateway
+from worker.stripe_webhooks import parse_webhook
 
 MORE_THAN_A_LEASE = timedelta(minutes=10)
 

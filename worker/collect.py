@@ -13,23 +13,31 @@ from structlog import get_logger
 
 from schemas.ids import new_id
 from worker import telemetry
-from worker.billing.answers import Answer, AnswerKind, refusal_on
-from worker.billing.charges import IN_FLIGHT, Charge, ChargeStatus
-from worker.billing.dunning import Policy, next_step
-from worker.billing.payments import freeze_charge, take_step
+from worker.billing.answers import Answer, AnswerKind, as_asked, refusal_on
+from worker.billing.book import Book
+from worker.billing.charges import Charge, ChargeStatus, Why
+from worker.billing.dunning import Step, next_step
+from worker.billing.journal import Journal
+from worker.billing.payments import begin_attempt, book_unapplied, replace, take_step
+from worker.billing.policy import DEFAULT_BREAKER, Breaker, breach
 from worker.clock import Clock
-from worker.customers import open_book
+from worker.customers import open_book, park
 from worker.storage.charges import (
     Attempt,
     ChargeKey,
     add_attempt,
-    answer_attempt,
     attempt_under_way,
+    attempted_since,
     end_lease,
-    last_number,
-    read_charge,
+    fixes_on,
+    has_payment,
+    newest_attempt,
+    note_answer,
     save_intent,
+    standing_lines,
+    status_of,
 )
+from worker.storage.collecting import running_since, switch, why_stopped
 from worker.storage.customers import find_customer
 from worker.storage.post import post
 from worker.stripe_gateway import StripeGateway
@@ -41,43 +49,88 @@ CLOCK_SLACK = timedelta(hours=1)
 
 
 def collect(
-    key: ChargeKey, engine: Engine, stripe: StripeGateway, clock: Clock
+    key: ChargeKey,
+    engine: Engine,
+    stripe: StripeGateway,
+    clock: Clock,
+    breaker: Breaker = DEFAULT_BREAKER,
 ) -> ChargeStatus | None:
     """Collect one charge, once. None: there is nothing to collect now."""
-    attempt = freeze(key, engine, stripe, clock)
+    attempt = freeze(key, engine, stripe, clock, breaker)
     if attempt is None:
         return None
     answer = create(attempt, engine, stripe)
     if answer.kind is AnswerKind.READY:
         answer = confirm(attempt, answer, stripe)
-    return record(key, answer, engine, clock)
+    return record(key, answer, engine, clock, lease_ends=True)
 
 
-def freeze(key: ChargeKey, engine: Engine, stripe: StripeGateway, clock: Clock) -> Attempt | None:
+def freeze(
+    key: ChargeKey,
+    engine: Engine,
+    stripe: StripeGateway,
+    clock: Clock,
+    breaker: Breaker = DEFAULT_BREAKER,
+) -> Attempt | None:
     """Step 1: fix amount and lines for ever, and write down what will be sent."""
     with engine.begin() as tx:
         journal, book = open_book(tx, key.customer_id, clock)
-        charge = read_charge(tx, key)
-        attempt = attempt_under_way(tx, key)
-        if attempt is None and freeze_charge(journal, book, charge):
-            attempt = new_attempt(tx, charge, clock, stripe.livemode)
+        charge = book.unpaid_charge(key.charge_id)
+        attempt = None
+        if charge is not None and may_collect(tx, book, charge):
+            attempt = attempt_under_way(tx, key)
+            tripped = attempt is None and trips(tx, journal, book, charge, breaker, clock)
+            if attempt is None and not tripped and begin_attempt(journal, book, charge):
+                attempt = new_attempt(tx, charge, clock, stripe.livemode)
         post(tx, journal)
         if attempt is None:
             end_lease(tx, key)
         return attempt
 
 
+def may_collect(tx: Connection, book: Book, charge: Charge) -> bool:
+    """Nothing has said stop since the charge was found to be due."""
+    withdrawing = charge.status is ChargeStatus.WITHDRAWING
+    return not withdrawing and book.parked_at is None and why_stopped(tx) is None
+
+
+def trips(
+    tx: Connection, journal: Journal, book: Book, charge: Charge, breaker: Breaker, clock: Clock
+) -> bool:
+    """The circuit breaker: too much for one customer parks them, too much in all stops everyone."""
+    wall, amount = clock.wall(), charge.owed
+    since = max(running_since(tx), wall - breaker.everyone.within)
+    why = breach(breaker.everyone, attempted_since(tx, since), amount)
+    if why is not None:
+        switch(tx, stopped_at=wall, why=f"circuit breaker: {why}")
+        return sound_alarm("everyone", why, book)
+    since = wall - breaker.customer.within
+    since = max(since, book.released_at or since)
+    why = breach(breaker.customer, attempted_since(tx, since, book.customer_id), amount)
+    if why is not None:
+        park(journal, book, f"circuit breaker: {why}")
+        return sound_alarm("customer", why, book)
+    return False
+
+
+def sound_alarm(bound: str, why: str, book: Book) -> bool:
+    telemetry.breaker_trips.add(1, {"bound": bound})
+    log.error("breaker_tripped", bound=bound, why=why, customer=book.customer_id)
+    return True
+
+
 def new_attempt(tx: Connection, charge: Charge, clock: Clock, livemode: bool) -> Attempt:
     customer = find_customer(tx, charge.customer_id)
     assert customer is not None  # noqa: S101 - the book is locked, so there is one
+    before = newest_attempt(tx, charge_key(charge))
     attempt = Attempt(
         customer_id=charge.customer_id,
         attempt_id=new_id("att"),
         charge_id=charge.charge_id,
-        number=last_number(tx, charge_key(charge)) + 1,
-        why="scheduled",
+        number=before.number + 1 if before else 1,
+        why=charge.due_why,
         parameters={
-            "amount": charge.amount,
+            "amount": charge.asked.amount,
             "currency": charge.currency,
             "customer": customer.stripe_customer,
             "payment_method": customer.payment_method,
@@ -104,17 +157,23 @@ def create(attempt: Attempt, engine: Engine, stripe: StripeGateway) -> Answer:
     if answer.payment_intent is not None and attempt.charge_before is None:
         with engine.begin() as tx:
             save_intent(tx, attempt, answer.payment_intent, answer.latest_charge)
-    return answer
+    return as_asked(answer, attempt.parameters)
 
 
 def find(attempt: Attempt, stripe: StripeGateway) -> Answer | None:
     """The intent of this charge, if there is one; what an earlier try left is used again."""
     if attempt.payment_intent is not None:
-        return stripe.retrieve_intent(attempt.payment_intent)
+        return confirmable(stripe.retrieve_intent(attempt.payment_intent))
     if not attempt.resumed:
         return None
     since = attempt.started_at - CLOCK_SLACK
     return stripe.find_intent(attempt.parameters["customer"], attempt.charge_id, since)
+
+
+def confirmable(intent: Answer) -> Answer:
+    """An intent that waits for a customer in a browser can be confirmed with another card."""
+    waits = intent.kind is AnswerKind.NEEDS_CUSTOMER
+    return intent._replace(kind=AnswerKind.READY) if waits else intent
 
 
 def confirm(attempt: Attempt, intent: Answer, stripe: StripeGateway) -> Answer:
@@ -129,25 +188,80 @@ def confirm(attempt: Attempt, intent: Answer, stripe: StripeGateway) -> Answer:
     return stripe.confirm_intent(intent.payment_intent, method, key)
 
 
-def record(key: ChargeKey, answer: Answer, engine: Engine, clock: Clock) -> ChargeStatus:
-    """Step 4: book what Stripe said. Collector, webhook and reconcile all come through here."""
+def record(
+    key: ChargeKey, answer: Answer, engine: Engine, clock: Clock, *, lease_ends: bool = False
+) -> ChargeStatus:
+    """Step 4: book what Stripe said. Collector, webhook and reconcile all come through here.
+
+    Only who holds the lease may end it: another may be between creating and confirming.
+    """
+    step = None
     with engine.begin() as tx:
         journal, book = open_book(tx, key.customer_id, clock)
-        charge = read_charge(tx, key)
-        attempt = attempt_under_way(tx, key)
-        if charge.status not in IN_FLIGHT:
-            return charge.status
-        number = attempt.number if attempt else last_number(tx, key)
-        step = next_step(charge, number, answer, Policy(), journal.time_of(book))
-        take_step(journal, book, charge, step, answer)
-        if attempt is not None and step.answered:
-            answer_attempt(tx, attempt, answer, clock.wall())
+        charge = book.charge_in_flight
+        if charge is not None and is_about(answer, charge, key):
+            answer, step = take(tx, journal, book, charge, answer, clock)
+        else:
+            keep_money(tx, journal, book, answer)
         post(tx, journal)
-        end_lease(tx, key)
+        if lease_ends:
+            end_lease(tx, key)
+        status = step.status if step else status_of(tx, key)
     telemetry.charge_attempts.add(1, {"answer": answer.kind})
-    if step.status is ChargeStatus.PARKED:
+    if step is not None and step.status is ChargeStatus.PARKED:
         log.error("charge_parked", charge=key.charge_id, answer=answer.kind, code=answer.code)
-    return step.status
+    return status
+
+
+def is_about(answer: Answer, charge: Charge, key: ChargeKey) -> bool:
+    """Whether this is news of the charge: of its own intent, or of the first one it gets."""
+    intents = {answer.payment_intent, charge.payment_intent} - {None}
+    return charge.charge_id == key.charge_id and len(intents) < 2
+
+
+def take(
+    tx: Connection, journal: Journal, book: Book, charge: Charge, answer: Answer, clock: Clock
+) -> tuple[Answer, Step]:
+    """Move the charge on, and end the attempt if this was its answer."""
+    key = charge_key(charge)
+    newest = newest_attempt(tx, key)
+    assert newest is not None  # noqa: S101 - freezing wrote the first one
+    answer = as_asked(answer, newest.parameters)
+    before = charge.status
+    step = next_step(charge, answer, book.policy, journal.time_of(book))
+    take_step(journal, book, charge, step, answer)
+    if step.status is ChargeStatus.VOID:
+        lines = standing_lines(tx, key)
+        replace(journal, book, charge, lines, fixes_on(tx, lines))
+    attempt = attempt_under_way(tx, key)
+    if attempt is None and before is ChargeStatus.ACTION_REQUIRED and step.answered:
+        attempt = add_attempt(tx, by_the_customer(newest, clock))
+    if attempt is not None:
+        note_answer(tx, attempt, answer, clock.wall() if step.answered else None)
+    return answer, step
+
+
+def by_the_customer(newest: Attempt, clock: Clock) -> Attempt:
+    """The attempt that was made in a browser, as Stripe tells of it."""
+    return newest._replace(
+        attempt_id=new_id("att"),
+        number=newest.number + 1,
+        why=Why.MANUAL,
+        answer=None,
+        started_at=clock.wall(),
+    )
+
+
+def keep_money(tx: Connection, journal: Journal, book: Book, answer: Answer) -> bool:
+    """A payment that no charge of ours explains is the customer's own; booked once."""
+    if answer.kind is not AnswerKind.SUCCEEDED or answer.payment_intent is None:
+        return False
+    if answer.money is None or answer.money.currency != book.currency:
+        return False  # reconcile parks it
+    if has_payment(tx, book.customer_id, answer.payment_intent):
+        return False
+    book_unapplied(journal, book, answer.money.amount, answer.payment_intent)
+    return True
 
 
 def charge_key(charge: Charge) -> ChargeKey:

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from datetime import datetime
 from re import fullmatch
 
 from sqlalchemy import Connection, Engine
 
 from schemas.events import ID_PATTERN, ID_RULE
+from schemas.money import Money
 from schemas.plans import load_plans
 from worker.billing.batch import settle_backlog
 from worker.billing.book import Book
+from worker.billing.charges import Why
 from worker.billing.giving import give
 from worker.billing.journal import Journal
 from worker.billing.known import Known
+from worker.billing.payments import try_at_once, withdraw
 from worker.billing.plan_changes import (
     BILLING_ADDED,
     SIGNUP,
@@ -36,7 +41,11 @@ from worker.storage.grants import has_grant
 from worker.storage.post import post
 from worker.stripe_gateway import StripeGateway
 
+# How a transaction begins: as the worker, or as the API in the name of one customer.
+Begin = Callable[[], AbstractContextManager[Connection]]
+
 DEFAULT_CURRENCY = "usd"
+CANCELLED = "cancelled"  # why a customer who left is parked
 
 
 class CustomerProblem(ValueError):
@@ -116,29 +125,99 @@ def add_payment_method(
     customer_id: str, payment_method: str, engine: Engine, stripe: StripeGateway, clock: Clock
 ) -> str:
     """Attach at Stripe, then book it; safe to repeat. Raises CustomerProblem, StripeRefused."""
-    with engine.begin() as tx:
-        customer = find_customer(tx, customer_id)
-    if customer is None:
-        raise unknown(customer_id)
-    stripe_customer = customer.stripe_customer
-    if stripe_customer is None:
-        made = stripe.create_customer(customer_id, customer.name, customer.email)
-        with engine.begin() as tx:
-            stripe_customer = keep_stripe_customer(tx, customer_id, made)
+    stripe_customer = customer_at_stripe(customer_id, engine.begin, stripe)
     attached = stripe.add_payment_method(stripe_customer, payment_method)
     book_payment_method(customer_id, attached, engine, clock)
     return attached
 
 
+def customer_at_stripe(customer_id: str, begin: Begin, stripe: StripeGateway) -> str:
+    """Stripe's id of this customer, who is created there if need be; raises CustomerProblem."""
+    with begin() as tx:
+        customer = find_customer(tx, customer_id)
+    if customer is None:
+        raise unknown(customer_id)
+    if customer.stripe_customer is not None:
+        return customer.stripe_customer
+    made = stripe.create_customer(customer_id, customer.name, customer.email)
+    with begin() as tx:
+        return keep_stripe_customer(tx, customer_id, made)
+
+
 def book_payment_method(
     customer_id: str, payment_method: str, engine: Engine, clock: Clock
 ) -> None:
+    """From now on this one is charged, beginning with what is owed."""
     with engine.begin() as tx:
         journal, book = open_book(tx, customer_id, clock)
         set_payment_method(tx, customer_id, payment_method)
         add_billing(journal, book, load_plans(), has_grant(tx, customer_id, BILLING_ADDED))
+        if book.parked_why == CANCELLED:
+            release(journal, book, clock)
+        owed = book.charge_in_flight or book.open_charge
+        if owed is not None:
+            try_at_once(journal, book, owed, Why.NEW_CARD)
         settle_backlog(journal, book)
         post(tx, journal)
+
+
+def lose_payment_method(customer_id: str, engine: Engine, clock: Clock) -> None:
+    """It was detached: what it cannot pay for is held."""
+    with engine.begin() as tx:
+        journal, book = open_book(tx, customer_id, clock)
+        set_payment_method(tx, customer_id, None)
+        book.has_payment_method = False
+        journal.touched.add(customer_id)
+        post(tx, journal)
+
+
+def set_spending_cap(customer_id: str, cap: Money | None, engine: Engine, clock: Clock) -> None:
+    """The most that fixes may cost in a cycle; raises CustomerProblem."""
+    with engine.begin() as tx:
+        journal, book = open_book(tx, customer_id, clock)
+        if cap is not None and cap.currency != book.currency:
+            raise CustomerProblem(f"the cap is in {cap.currency}, the ledger in {book.currency}")
+        book.spending_cap = None if cap is None else cap.amount
+        journal.touched.add(customer_id)
+        settle_backlog(journal, book)
+        post(tx, journal)
+
+
+def cancel_customer(customer_id: str, engine: Engine, clock: Clock) -> None:
+    """The customer leaves: from this moment no card is charged, and new fixes are held.
+
+    A collection under way is cancelled at Stripe; what is owed stays on the books.
+    """
+    with engine.begin() as tx:
+        journal, book = open_book(tx, customer_id, clock)
+        set_payment_method(tx, customer_id, None)
+        book.has_payment_method = False
+        park(journal, book, CANCELLED)
+        if book.charge_in_flight is not None:
+            withdraw(journal, book, book.charge_in_flight)
+        post(tx, journal)
+
+
+def release_customer(customer_id: str, engine: Engine, clock: Clock) -> bool:
+    """Collect from a parked customer again; False if they were not parked."""
+    with engine.begin() as tx:
+        journal, book = open_book(tx, customer_id, clock)
+        was_parked = book.parked_at is not None
+        release(journal, book, clock)
+        post(tx, journal)
+        return was_parked
+
+
+def park(journal: Journal, book: Book, why: str) -> None:
+    """Nothing is collected from this customer until they are released."""
+    book.parked_at, book.parked_why = journal.time_of(book), why
+    journal.touched.add(book.customer_id)
+
+
+def release(journal: Journal, book: Book, clock: Clock) -> None:
+    book.parked_at = book.parked_why = None
+    book.released_at = clock.wall()
+    journal.touched.add(book.customer_id)
 
 
 def open_book(tx: Connection, customer_id: str, clock: Clock) -> tuple[Journal, Book]:

@@ -6,30 +6,40 @@ a week, and what was due happens once.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import datetime
+from threading import Lock
+from time import monotonic
 from typing import Any
 
 from redis import Redis
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 from structlog import get_logger
 
 from worker import telemetry
+from worker.billing.policy import DEFAULT_BREAKER, Breaker
 from worker.clock import Clock
 from worker.collect import collect
 from worker.inbox import Inbox
+from worker.reconcile import reconcile, swept_window
+from worker.refund import refund
 from worker.settle import settle_backlog, settle_parked
 from worker.storage.backlog import due_backlogs
-from worker.storage.charges import claim_due_charges
+from worker.storage.charges import claim_due_charges, claim_withdrawals
 from worker.storage.parked import parked
+from worker.storage.refunds import claim_due_refunds
 from worker.storage.stripe_events import claim_due_events
 from worker.storage.waiting import due_waiting
 from worker.stripe_events import apply_stripe_event
 from worker.stripe_gateway import StripeGateway
+from worker.withdraw import withdraw
 
 log = get_logger()
 
 BATCH = 100  # rows of one kind a sweep takes on before it looks again
+SWEEP_SECONDS = 30  # it ends after this long, and the next bell goes on
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +50,8 @@ class Tools:
     redis: Redis
     stripe: StripeGateway
     clock: Clock
+    breaker: Breaker = DEFAULT_BREAKER
+    collectors: int = 4  # rows about which Stripe is asked at the same time
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,16 +61,26 @@ class Due:
     find: Callable[[Tools], Iterable[Any]]
     live: Callable[[Any, Tools], object]
     every: float  # seconds
+    asks_stripe: bool = False  # its rows wait for Stripe more than they work
+    turn: Lock = field(default_factory=Lock)  # one sweep of a kind at a time
 
 
-def charges(tools: Tools) -> Iterable[Any]:
-    with tools.engine.begin() as tx:
-        return claim_due_charges(tx, tools.clock.now(), tools.clock.wall(), BATCH)
+Claim = Callable[[Connection, datetime, datetime, int], Iterable[Any]]
+
+
+def claimed_by(claim: Claim) -> Callable[[Tools], Iterable[Any]]:
+    """Rows are leased a few at a time: a process that dies keeps no more from the others."""
+
+    def find(tools: Tools) -> Iterable[Any]:
+        with tools.engine.begin() as tx:
+            return claim(tx, tools.clock.now(), tools.clock.wall(), tools.collectors)
+
+    return find
 
 
 def stripe_events(tools: Tools) -> Iterable[Any]:
     with tools.engine.begin() as tx:
-        return claim_due_events(tx, tools.clock.wall(), BATCH)
+        return claim_due_events(tx, tools.clock.wall(), tools.collectors)
 
 
 def held_fixes(tools: Tools) -> Iterable[Any]:
@@ -81,9 +103,29 @@ def whole_inbox(tools: Tools) -> Iterable[Any]:
 
 
 DUE = {
-    "charge": Due(charges, lambda key, t: collect(key, t.engine, t.stripe, t.clock), 1),
+    "charge": Due(
+        claimed_by(claim_due_charges),
+        lambda key, t: collect(key, t.engine, t.stripe, t.clock, t.breaker),
+        every=1,
+        asks_stripe=True,
+    ),
+    "withdrawal": Due(
+        claimed_by(claim_withdrawals),
+        lambda key, t: withdraw(key, t.engine, t.stripe, t.clock),
+        every=1,
+        asks_stripe=True,
+    ),
+    "refund": Due(
+        claimed_by(claim_due_refunds),
+        lambda key, t: refund(key, t.engine, t.stripe, t.clock),
+        every=1,
+        asks_stripe=True,
+    ),
     "stripe_event": Due(
-        stripe_events, lambda key, t: apply_stripe_event(key, t.engine, t.stripe, t.clock), 1
+        stripe_events,
+        lambda key, t: apply_stripe_event(key, t.engine, t.stripe, t.clock),
+        every=1,
+        asks_stripe=True,
     ),
     "held_fix": Due(held_fixes, lambda key, t: settle_backlog(key, t.engine, t.clock.now()), 5),
     "waiting_fix": Due(
@@ -92,23 +134,53 @@ DUE = {
     "parked_entry": Due(
         parked_entries, lambda entry, t: settle_parked(entry, t.engine, t.clock.now()), 2
     ),
+    "reconcile": Due(
+        lambda tools: [swept_window(tools.clock)],
+        lambda window, t: reconcile(window, t.engine, t.stripe, t.clock),
+        every=3600,
+    ),
     "retention": Due(whole_inbox, lambda inbox, t: inbox.trim(t.clock.wall()), 600),
 }
 
 
 def sweep(kind: str, tools: Tools) -> int:
-    """Do what is due of this kind; one row that fails does not stop the others."""
+    """Do what is due of this kind; how many rows were done. While one sweeps, a second returns."""
     due = DUE[kind]
-    done = 0
-    for key in due.find(tools):
-        try:
-            with telemetry.span(kind):
-                due.live(key, tools)
-                log.info("due_row_done", kind=kind, key=str(key))
-            result = "done"
-            done += 1
-        except Exception:
-            log.error("due_row_failed", kind=kind, key=str(key), exc_info=True)
-            result = "failed"
-        telemetry.swept.add(1, {"kind": kind, "result": result})
-    return done
+    if not due.turn.acquire(blocking=False):
+        return 0
+    try:
+        with ThreadPoolExecutor(tools.collectors if due.asks_stripe else 1) as pool:
+            return sum(
+                sum(pool.map(lambda key: done(kind, key, tools), keys))
+                for keys in batches(due, tools)
+            )
+    finally:
+        due.turn.release()
+
+
+def batches(due: Due, tools: Tools) -> Iterator[list[Any]]:
+    """What is due, until nothing new is or the time is up; a row that failed is not tried twice."""
+    until = monotonic() + SWEEP_SECONDS
+    seen: set[Any] = set()
+    while monotonic() < until:
+        keys = [key for key in due.find(tools) if key not in seen]
+        if not keys:
+            return
+        seen.update(keys)
+        yield keys
+        if not due.asks_stripe:
+            return
+
+
+def done(kind: str, key: Any, tools: Tools) -> bool:
+    """One row; that it fails does not stop the others."""
+    try:
+        with telemetry.span(kind):
+            DUE[kind].live(key, tools)
+            log.info("due_row_done", kind=kind, key=str(key))
+    except Exception:
+        log.error("due_row_failed", kind=kind, key=str(key), exc_info=True)
+        telemetry.swept.add(1, {"kind": kind, "result": "failed"})
+        return False
+    telemetry.swept.add(1, {"kind": kind, "result": "done"})
+    return True

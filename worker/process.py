@@ -5,9 +5,11 @@ from __future__ import annotations
 from sqlalchemy import Engine
 
 from worker import inbox, telemetry
+from worker.billing.policy import DEFAULT_BREAKER, Breaker
 from worker.clock import Clock
 from worker.due import Tools
-from worker.settings import settings
+from worker.links import Links
+from worker.settings import Settings, settings
 from worker.storage.engine import WORKER, connect
 from worker.stripe_gateway import StripeGateway
 
@@ -25,7 +27,35 @@ def open_tools(pool_size: int = 8) -> Tools:
         redis=inbox.connect(env.inbox_url()),
         stripe=StripeGateway(env.need("stripe_api_key"), env.stripe_api_base),
         clock=Clock(),
+        breaker=breaker_of(env),
+        collectors=env.collectors,
     )
+
+
+def breaker_of(env: Settings) -> Breaker:
+    customer, everyone = DEFAULT_BREAKER
+    return Breaker(
+        customer._replace(
+            amount=or_default(env.breaker_customer_day_amount, customer.amount),
+            attempts=or_default(env.breaker_customer_day_attempts, customer.attempts),
+        ),
+        everyone._replace(
+            amount=or_default(env.breaker_hour_amount, everyone.amount),
+            attempts=or_default(env.breaker_hour_attempts, everyone.attempts),
+        ),
+    )
+
+
+def or_default(given: int | None, default: int) -> int:
+    return default if given is None else given
+
+
+def open_links() -> Links | None:
+    """What makes links for customers; None where the settings name no address for them."""
+    env = settings()
+    if env.public_url is None or env.link_secret is None:
+        return None
+    return Links(env.public_url.rstrip("/"), env.link_secret.get_secret_value())
 
 
 def open_engine(pool_size: int = 8) -> Engine:

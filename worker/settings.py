@@ -34,6 +34,17 @@ class Settings(BaseSettings):
     stripe_api_base: str | None = None  # of the sandbox; empty is Stripe itself
     stripe_webhook_secret: SecretStr | None = None  # several, for rotation: separated by commas
 
+    # Where customers reach the API, and what signs the links they are sent.
+    public_url: str | None = None
+    link_secret: SecretStr | None = None
+
+    # The circuit breaker's bounds, in minor units and in number; empty: the built-in ones.
+    breaker_customer_day_amount: int | None = Field(default=None, ge=0)
+    breaker_customer_day_attempts: int | None = Field(default=None, ge=0)
+    breaker_hour_amount: int | None = Field(default=None, ge=0)
+    breaker_hour_attempts: int | None = Field(default=None, ge=0)
+    collectors: int = Field(default=4, ge=1, le=64)  # charges collected at once by one process
+
     settlers: int = Field(default=1, ge=1, le=16)
     plans_file: Path | None = None
     metrics_host: str = "127.0.0.1"

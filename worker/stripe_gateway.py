@@ -1,64 +1,74 @@
-"""Stripe, through its official SDK: every reply comes back as a value.
-
-The only file that imports stripe.
-"""
+"""What we ask of Stripe: every reply comes back as a value."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from itertools import islice
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
-import stripe
-from stripe import StripeClient, StripeError
-
-from schemas.events import BadEvent, parse_json
 from schemas.ids import new_id
-from worker import telemetry
-from worker.billing.answers import Answer, AnswerKind, Webhook, classify, of_intent
+from worker.billing.answers import Answer, AnswerKind, of_intent
+from worker.billing.drift import Window
+from worker.billing.stripe_objects import (
+    Payment,
+    StripeDispute,
+    StripeInvoice,
+    StripeRefund,
+    StripeSubscription,
+    dispute_in,
+    invoice_in,
+    moment,
+    payment_in,
+    refund_in,
+    subscription_in,
+)
+from worker.stripe_calls import (
+    CONNECT_SECONDS,
+    READ_SECONDS,
+    RETRIES,
+    StripeRefused,
+    ask,
+    done,
+    open_client,
+    reply_to,
+)
 
-Reply = TypeVar("Reply")
-
-CONNECT_SECONDS, READ_SECONDS = 5, 20
 LISTED_MAX = 300  # intents of one customer since an attempt began; far more than can be
 
-WEBHOOK_BYTES_MAX = 256 * 1024
-SECONDS_DIGITS = 12  # of a Unix time, for the next thirty thousand years
-SIGNATURE_SECONDS_MAX = 300  # how far a webhook's time may be off, either way
+
+# What a restricted key must be allowed.
+READ = ("customers", "payment_intents", "charges", "refunds", "disputes", "events", "invoices")
+WRITTEN = ("payment_intents", "refunds")  # nothing comes of creating these without parameters
 
 
-PLAIN = re.compile(r"[A-Za-z0-9_.-]{1,255}")  # ids and types of Stripe's
+class SavedMethod(NamedTuple):
+    """A card that a customer has put in."""
+
+    stripe_customer: str
+    payment_method: str
 
 
-class BadWebhook(ValueError):
-    """Not a webhook of ours: answer 400 and keep nothing."""
+class SetupSession(NamedTuple):
+    """A page on which a customer can put one in."""
 
-
-class StripeRefused(RuntimeError):
-    """Stripe did not do what an operator asked for; the message is Stripe's."""
-
-
-class Payment(NamedTuple):
-    """A card was charged. `amount` is in minor units."""
-
-    payment_intent: str
-    amount: int
-    stripe_customer: str | None
+    url: str
+    expires_at: datetime
 
 
 class StripeGateway:
     """One account at Stripe, or its sandbox. Never call it inside a transaction."""
 
-    def __init__(self, api_key: str, api_base: str | None = None) -> None:
+    def __init__(
+        self,
+        api_key: str,
+        api_base: str | None = None,
+        *,
+        timeout: tuple[float, float] = (CONNECT_SECONDS, READ_SECONDS),
+        retries: int = RETRIES,
+    ) -> None:
         self.livemode = is_live(api_key)
-        self.client = StripeClient(
-            api_key,
-            base_addresses={"api": api_base} if api_base else {},
-            max_network_retries=2,
-            http_client=stripe.RequestsClient(timeout=(CONNECT_SECONDS, READ_SECONDS)),
-        )
+        self.client = open_client(api_key, api_base, timeout, retries)
         self.intents = self.client.v1.payment_intents
 
     def create_intent(self, parameters: Mapping[str, Any], key: str) -> Answer:
@@ -76,6 +86,11 @@ class StripeGateway:
                 {"idempotency_key": key},
             ),
         )
+
+    def cancel_intent(self, intent: str) -> Answer:
+        """It can never be paid afterwards; that is the point."""
+        key: Any = {"idempotency_key": new_id(f"{intent}-cancel")}
+        return ask("cancel", lambda: self.intents.cancel(intent, {}, key))
 
     def retrieve_intent(self, intent: str) -> Answer:
         return ask("retrieve", lambda: self.intents.retrieve(intent))
@@ -101,13 +116,104 @@ class StripeGateway:
             return refusal
         return next((each for each in found if is_for(charge_id, each)), None)
 
-    def payments(self) -> Iterator[Payment]:
-        """Every payment Stripe says has succeeded, newest first; raises StripeRefused."""
-        pages = done("payments", lambda: self.client.v1.charges.list({"limit": 100}))
-        for charge in pages.auto_paging_iter():
-            body = charge.to_dict()
-            if body["status"] == "succeeded" and body["payment_intent"]:
-                yield Payment(body["payment_intent"], body["amount"], body["customer"])
+    def create_refund(self, parameters: Mapping[str, Any], key: str) -> StripeRefund | Answer:
+        request: Any = parameters
+        refunds = self.client.v1.refunds
+        made, refusal = reply_to(
+            "create_refund",
+            lambda: refund_in(refunds.create(request, {"idempotency_key": key}).to_dict()),
+        )
+        return refusal if made is None else made
+
+    def find_refund(self, payment_intent: str, refund_id: str) -> StripeRefund | Answer | None:
+        """What Stripe made of this refund of ours; None if it never reached Stripe."""
+        wanted: Any = {"payment_intent": payment_intent, "limit": 100}
+
+        def listed() -> list[StripeRefund]:
+            found = self.client.v1.refunds.list(wanted).auto_paging_iter()
+            return [refund_in(each.to_dict()) for each in found]
+
+        found, refusal = reply_to("list_refunds", listed)
+        if found is None:
+            return refusal
+        return next((each for each in found if each.refund_id == refund_id), None)
+
+    def refund(self, stripe_refund: str) -> StripeRefund:
+        """Raises StripeRefused, as all that follow."""
+        refunds = self.client.v1.refunds
+        return done("retrieve_refund", lambda: refund_in(refunds.retrieve(stripe_refund).to_dict()))
+
+    def dispute(self, dispute_id: str) -> StripeDispute:
+        disputes = self.client.v1.disputes
+        return done("retrieve_dispute", lambda: dispute_in(disputes.retrieve(dispute_id).to_dict()))
+
+    def invoice(self, invoice_id: str) -> StripeInvoice:
+        wanted: Any = {"expand": ["payments"]}
+        invoices = self.client.v1.invoices
+        return done(
+            "retrieve_invoice", lambda: invoice_in(invoices.retrieve(invoice_id, wanted).to_dict())
+        )
+
+    def invoice_of(self, payment_intent: str) -> str | None:
+        """The invoice this payment is for, if it is for one."""
+        wanted: Any = {"payment": {"type": "payment_intent", "payment_intent": payment_intent}}
+        found = done(
+            "list_invoice_payments", lambda: self.client.v1.invoice_payments.list(wanted).data
+        )
+        return next((str(each.to_dict()["invoice"]) for each in found), None)
+
+    def subscription(self, subscription_id: str) -> StripeSubscription:
+        subscriptions = self.client.v1.subscriptions
+        return done(
+            "retrieve_subscription",
+            lambda: subscription_in(subscriptions.retrieve(subscription_id).to_dict()),
+        )
+
+    def invoices(self, window: Window) -> Iterator[StripeInvoice]:
+        """Those that are paid."""
+        found = self.all_of("invoices", window, status="paid", expand=["data.payments"])
+        return (invoice_in(body) for body in found)
+
+    def payments(self, window: Window | None = None) -> Iterator[Payment]:
+        """Every payment that has succeeded, newest first."""
+        found = (payment_in(body) for body in self.all_of("charges", window))
+        return (each for each in found if each is not None)
+
+    def refunds(self, window: Window | None = None) -> Iterator[StripeRefund]:
+        found = self.all_of("refunds", window)
+        return (refund_in(body) for body in found if body["payment_intent"])
+
+    def disputes(self, window: Window | None = None) -> Iterator[StripeDispute]:
+        found = self.all_of("disputes", window)
+        return (dispute_in(body) for body in found if body["payment_intent"])
+
+    def undelivered_events(self, window: Window) -> Iterator[Mapping[str, Any]]:
+        """Events of which no webhook got through; Stripe keeps them for 30 days."""
+        return self.all_of("events", window, delivery_success=False)
+
+    def all_of(self, kind: str, window: Window | None, **more: Any) -> Iterator[Mapping[str, Any]]:
+        """All pages of one of Stripe's lists, newest first."""
+        wanted: Any = {"limit": 100, **more}
+        if window is not None:
+            since, until = (int(each.timestamp()) for each in window)
+            wanted["created"] = {"gte": since, "lte": until}
+        pages = done(kind, lambda: getattr(self.client.v1, kind).list(wanted)).auto_paging_iter()
+        while found := done(kind, lambda: list(islice(pages, 100))):
+            yield from (each.to_dict() for each in found)
+
+    def missing_permissions(self) -> list[str]:
+        """What this key, if it is a restricted one, may not do and we need.
+
+        Writing is tried with nothing to write: a key that may is told which parameter is missing.
+        """
+        v1 = self.client.v1
+        read = [
+            f"read {kind}" for kind in READ if is_forbidden(getattr(v1, kind).list, {"limit": 1})
+        ]
+        written = [
+            f"write {kind}" for kind in WRITTEN if is_forbidden(getattr(v1, kind).create, {})
+        ]
+        return read + written
 
     def create_customer(self, customer_id: str, name: str | None, email: str | None) -> str:
         """Stripe's id for our customer; raises StripeRefused.
@@ -128,13 +234,66 @@ class StripeGateway:
     def add_payment_method(self, stripe_customer: str, payment_method: str) -> str:
         """Attach a payment method and make it the default; raises StripeRefused."""
         attached = self.attach(stripe_customer, payment_method)
-        default: Any = {"invoice_settings": {"default_payment_method": attached.id}}
+        self.make_default(stripe_customer, attached.id)
+        return str(attached.id)
+
+    def create_setup_session(self, parameters: Mapping[str, Any]) -> SetupSession:
+        """A page that saves a card; no money moves. Raises StripeRefused."""
+        request: Any = parameters
+        key: Any = {"idempotency_key": new_id("setup")}
+        sessions = self.client.v1.checkout.sessions
+        made = done("create_checkout", lambda: sessions.create(request, key).to_dict())
+        return SetupSession(made["url"], moment(made["expires_at"]))
+
+    def authenticate(
+        self, intent: str, payment_method: str, return_url: str
+    ) -> tuple[Answer, str | None]:
+        """Confirm with the customer present; the second is where their bank wants to see them.
+
+        Each click has a key of its own: an intent succeeds at most once whatever the keys are.
+        """
+        wanted: Any = {"payment_method": payment_method, "return_url": return_url}
+        key: Any = {"idempotency_key": new_id(f"{intent}-customer")}
+        found, refusal = reply_to(
+            "authenticate", lambda: self.intents.confirm(intent, wanted, key).to_dict()
+        )
+        if found is None:
+            return refusal, None
+        action = found.get("next_action") or {}
+        return of_intent(found), (action.get("redirect_to_url") or {}).get("url")
+
+    def saved_by_checkout(self, session_id: str) -> SavedMethod | None:
+        """The payment method a finished session has saved; raises StripeRefused."""
+        sessions = self.client.v1.checkout.sessions
+        wanted: Any = {"expand": ["setup_intent"]}
+        body = done("retrieve_checkout", lambda: sessions.retrieve(session_id, wanted).to_dict())
+        intent = body.get("setup_intent") or {}
+        if body["status"] != "complete" or intent.get("status") != "succeeded":
+            return None
+        return SavedMethod(body["customer"], intent["payment_method"])
+
+    def make_default(self, stripe_customer: str, payment_method: str) -> None:
+        default: Any = {"invoice_settings": {"default_payment_method": payment_method}}
         key: Any = {"idempotency_key": new_id("default")}
         done(
             "update_customer",
             lambda: self.client.v1.customers.update(stripe_customer, default, key),
         )
-        return str(attached.id)
+
+    def default_payment_method(self, stripe_customer: str) -> str | None:
+        body = done(
+            "retrieve_customer",
+            lambda: self.client.v1.customers.retrieve(stripe_customer).to_dict(),
+        )
+        found: str | None = (body.get("invoice_settings") or {}).get("default_payment_method")
+        return found
+
+    def owner_of_payment_method(self, payment_method: str) -> str | None:
+        """Stripe's id of the customer it is attached to."""
+        methods = self.client.v1.payment_methods
+        body = done("retrieve_method", lambda: methods.retrieve(payment_method).to_dict())
+        found: str | None = body.get("customer")
+        return found
 
     def attach(self, stripe_customer: str, payment_method: str) -> Any:
         """The payment method, attached now or before; raises StripeRefused."""
@@ -151,6 +310,12 @@ class StripeGateway:
             return found
 
 
+def is_forbidden(probe: Callable[..., Any], parameters: Any) -> bool:
+    options = {"idempotency_key": new_id("probe")}
+    _, answer = reply_to("probe", lambda: probe(parameters, options))
+    return answer.status in (401, 403)
+
+
 def is_live(api_key: str) -> bool:
     """Whether this key moves real money (sk_live_…, rk_live_…)."""
     return "_live_" in api_key
@@ -158,86 +323,3 @@ def is_live(api_key: str) -> bool:
 
 def is_for(charge_id: str, intent: Answer) -> bool:
     return intent.charge_id == charge_id and intent.kind is not AnswerKind.CANCELED
-
-
-def ask(call: str, request: Callable[[], Any]) -> Answer:
-    """The answer about one payment intent."""
-    intent, refusal = reply_to(call, request)
-    return refusal if intent is None else of_intent(intent.to_dict())
-
-
-def reply_to(call: str, request: Callable[[], Reply]) -> tuple[Reply | None, Answer]:
-    """Stripe's reply, or the answer that its absence is; timed either way."""
-    with telemetry.stripe_call(call) as labels:
-        try:
-            reply = request()
-        except StripeError as error:
-            answer = classify(error.http_status, error.json_body)
-        except (ValueError, TypeError, AttributeError, KeyError) as error:
-            # The SDK could not make sense of what came back.
-            answer = Answer(AnswerKind.UNKNOWN, message=type(error).__name__)
-        else:
-            labels["answer"] = "ok"
-            return reply, Answer(AnswerKind.READY)
-        labels["answer"] = answer.kind
-        return None, answer
-
-
-def done(call: str, request: Callable[[], Reply]) -> Reply:
-    """Stripe's reply to an operator's wish; raises StripeRefused."""
-    reply, answer = reply_to(call, request)
-    if reply is None:
-        raise StripeRefused(answer.message or f"Stripe gave no clear reply to {call}; try again")
-    return reply
-
-
-def verified_webhook(
-    body: bytes, signature: str | None, secrets: Iterable[str], now: datetime
-) -> Webhook:
-    """The event in a webhook signed with any of our secrets; raises BadWebhook.
-
-    The SDK takes a timestamp from the future for good, and raises half a dozen kinds of errors
-    for malformed input.
-    """
-    if not signed_with_any(body, signature, secrets):
-        raise BadWebhook("the signature does not match; check STRIPE_WEBHOOK_SECRET")
-    stamp = next(part[2:] for part in (signature or "").split(",") if part.startswith("t="))
-    if len(stamp) > SECONDS_DIGITS or abs(now.timestamp() - int(stamp)) > SIGNATURE_SECONDS_MAX:
-        raise BadWebhook("the signature's time is more than 300 s off; check the clocks")
-    try:
-        return parse_webhook(body)
-    except BadEvent as error:
-        raise BadWebhook(str(error)) from error
-
-
-def intent_in(event: dict[str, Any]) -> str | None:
-    """The payment intent an event is about, if it is about one."""
-    thing = event["data"].get("object")
-    if not isinstance(thing, dict):
-        return None
-    own = event["type"].startswith("payment_intent.")
-    intent = thing.get("id" if own else "payment_intent")
-    return intent if isinstance(intent, str) and PLAIN.fullmatch(intent) else None
-
-
-def signed_with_any(body: bytes, signature: str | None, secrets: Iterable[str]) -> bool:
-    for secret in secrets:
-        try:
-            stripe.WebhookSignature.verify_header(
-                body, signature, secret, tolerance=SIGNATURE_SECONDS_MAX
-            )
-        except (StripeError, ValueError, TypeError):
-            continue
-        return True
-    return False
-
-
-def parse_webhook(body: bytes) -> Webhook:
-    event = parse_json(body, WEBHOOK_BYTES_MAX, depth_max=32)
-    if not isinstance(event, dict) or event.get("object") != "event":
-        raise BadWebhook("the body is no Stripe event")
-    for field, kind in (("id", str), ("type", str), ("livemode", bool), ("data", dict)):
-        found = event.get(field)
-        if not isinstance(found, kind) or (isinstance(found, str) and not PLAIN.fullmatch(found)):
-            raise BadWebhook(f"{field} is missing or not what Stripe sends")
-    return Webhook(event["id"], event["type"], event["livemode"], intent_in(event), body)

@@ -58,6 +58,21 @@ settled_latency = meter.create_histogram(
 charge_attempts = meter.create_counter(
     "fixbill.charge.attempts", description="Attempts to collect a charge, by Stripe's answer"
 )
+breaker_trips = meter.create_counter(
+    "fixbill.breaker.trips", description="Bounds on collecting that were reached, by bound"
+)
+refunds = meter.create_counter(
+    "fixbill.refunds", description="What Stripe said to refunds, by where they stand then"
+)
+disputes = meter.create_counter(
+    "fixbill.disputes", description="Disputes that moved, by where the money is then"
+)
+unapplied_payments = meter.create_counter(
+    "fixbill.unapplied.payments", description="Payments that no charge of ours explains"
+)
+drifts = meter.create_counter(
+    "fixbill.drifts", description="Differences from Stripe's lists, by kind and what came of them"
+)
 stripe_duration = meter.create_histogram(
     "fixbill.stripe.duration", unit="s", description="One call to Stripe, by call and answer"
 )

@@ -1,7 +1,11 @@
 """The ledger, the books, and everything that is known of fixes, charges and customers."""
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 from alembic import op
 
+from worker.billing import charges, refunds
 from worker.storage.tables import metadata
 
 revision = "0001"
@@ -19,6 +23,8 @@ FUNCTIONS = (
     "refuse_to_rewrite_history",
     "refuse_to_change_a_frozen_charge",
     "refuse_lines_of_a_frozen_charge",
+    "refuse_moves_of_frozen_lines",
+    "refuse_a_transition",
 )
 
 # What each role may do. The worker changes state, never history.
@@ -31,6 +37,12 @@ WORKER_MAY = {
         "fixes",
         "charges",
         "attempts",
+        "collecting",
+        "refunds",
+        "disputes",
+        "subscriptions",
+        "invoices",
+        "drifts",
         "stripe_events",
         "usage",
         "quarantine",
@@ -49,6 +61,10 @@ API_MAY = {
         "charges",
         "charge_lines",
         "attempts",
+        "refunds",
+        "disputes",
+        "subscriptions",
+        "invoices",
         "usage",
         "waiting_fixes",
         "parked_entries",
@@ -68,6 +84,10 @@ PER_CUSTOMER = (
     "charges",
     "charge_lines",
     "attempts",
+    "refunds",
+    "disputes",
+    "subscriptions",
+    "invoices",
     "usage",
     "waiting_fixes",
     "parked_entries",
@@ -81,6 +101,8 @@ def upgrade() -> None:
     keep_history()
     keep_frozen_charges()
     keep_frozen_lines()
+    allow_transitions("charges", charges.TRANSITIONS)
+    allow_transitions("refunds", refunds.TRANSITIONS)
     separate_customers()
 
 
@@ -97,11 +119,13 @@ def create_roles() -> None:
         for privileges, names in may.items():
             op.execute(f"GRANT {privileges} ON {', '.join(names)} TO {role}")
     op.execute(f"GRANT SELECT, INSERT ON charge_lines TO {WORKER}")
-    op.execute(f"GRANT UPDATE (removed_at) ON charge_lines TO {WORKER}")
+    op.execute(f"GRANT UPDATE (removed_at, charge_id) ON charge_lines TO {WORKER}")
     op.execute(f"GRANT SELECT ON alembic_version TO {WORKER}, {API}")
     # ON CONFLICT needs to read the key it arbitrates on.
     op.execute(f"GRANT SELECT (event_id) ON stripe_events TO {API}")
     op.execute(f"GRANT UPDATE (last_used_at) ON api_keys TO {API}")
+    # For the link on which a customer adds a card.
+    op.execute(f"GRANT UPDATE (stripe_customer) ON customers TO {API}")
 
 
 def keep_history() -> None:
@@ -123,17 +147,16 @@ def keep_history() -> None:
 
 
 def keep_frozen_charges() -> None:
-    """Once frozen, a charge keeps its amount; once paid or void, its status too."""
+    """Once frozen, a charge keeps its amount."""
     op.execute(
         """
         CREATE FUNCTION refuse_to_change_a_frozen_charge() RETURNS trigger LANGUAGE plpgsql AS $$
         BEGIN
-            IF OLD.amount <> NEW.amount OR OLD.currency <> NEW.currency
-                OR (OLD.status IN ('paid', 'void') AND NEW.status <> OLD.status)
-                OR NEW.status = 'open'
+            IF (OLD.amount, OLD.asked_amount, OLD.currency)
+                <> (NEW.amount, NEW.asked_amount, NEW.currency)
             THEN
-                RAISE EXCEPTION 'charge % is %: nothing may change', OLD.charge_id, OLD.status
-                    USING ERRCODE = 'check_violation';
+                RAISE EXCEPTION 'charge % is %: its amount is fixed for ever',
+                    OLD.charge_id, OLD.status USING ERRCODE = 'check_violation';
             END IF;
             RETURN NEW;
         END $$
@@ -146,7 +169,7 @@ def keep_frozen_charges() -> None:
 
 
 def keep_frozen_lines() -> None:
-    """Lines come and go only while their charge is open."""
+    """Lines come only to an open charge, and leave only that or one that is being withdrawn."""
     op.execute(
         """
         CREATE FUNCTION refuse_lines_of_a_frozen_charge() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -161,13 +184,57 @@ def keep_frozen_lines() -> None:
         END $$
         """
     )
+    op.execute(
+        """
+        CREATE FUNCTION refuse_moves_of_frozen_lines() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN
+            IF EXISTS (
+                SELECT FROM lines JOIN old_lines USING (customer_id, fix_id)
+                JOIN charges AS was ON was.customer_id = old_lines.customer_id
+                    AND was.charge_id = old_lines.charge_id
+                JOIN charges AS now ON now.customer_id = lines.customer_id
+                    AND now.charge_id = lines.charge_id
+                WHERE NOT (was.status IN ('open', 'withdrawing')
+                        OR was.status = 'void' AND was.dropped = was.amount)
+                    OR (lines.charge_id <> old_lines.charge_id AND now.status <> 'open')
+            ) THEN
+                RAISE EXCEPTION 'the lines of a charge that is no longer open are fixed for ever'
+                    USING ERRCODE = 'check_violation';
+            END IF;
+            RETURN NULL;
+        END $$
+        """
+    )
     # One look per statement, not per line: a batch appends hundreds.
-    for event in ("INSERT", "UPDATE"):
-        op.execute(
-            f"CREATE TRIGGER frozen_{event.lower()} AFTER {event} ON charge_lines "
-            "REFERENCING NEW TABLE AS lines FOR EACH STATEMENT "
-            "EXECUTE FUNCTION refuse_lines_of_a_frozen_charge()"
-        )
+    op.execute(
+        "CREATE TRIGGER frozen_insert AFTER INSERT ON charge_lines REFERENCING NEW TABLE AS lines "
+        "FOR EACH STATEMENT EXECUTE FUNCTION refuse_lines_of_a_frozen_charge()"
+    )
+    op.execute(
+        "CREATE TRIGGER frozen_update AFTER UPDATE ON charge_lines "
+        "REFERENCING OLD TABLE AS old_lines NEW TABLE AS lines "
+        "FOR EACH STATEMENT EXECUTE FUNCTION refuse_moves_of_frozen_lines()"
+    )
+
+
+def allow_transitions(table: str, transitions: Mapping[Any, Sequence[str]]) -> None:
+    """The table of states, a second time; a state that leads nowhere is final."""
+    op.execute(
+        """
+        CREATE OR REPLACE FUNCTION refuse_a_transition() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN
+            RAISE EXCEPTION '% may not go from % to %', TG_TABLE_NAME, OLD.status, NEW.status
+                USING ERRCODE = 'check_violation';
+        END $$
+        """
+    )
+    allowed = [(old, new) for old, others in transitions.items() for new in others]
+    pairs = ", ".join(f"('{old}', '{new}')" for old, new in allowed)
+    op.execute(
+        f"CREATE TRIGGER transitions BEFORE UPDATE ON {table} FOR EACH ROW "
+        f"WHEN (OLD.status <> NEW.status AND (OLD.status, NEW.status) NOT IN ({pairs})) "
+        "EXECUTE FUNCTION refuse_a_transition()"
+    )
 
 
 def separate_customers() -> None:
@@ -178,6 +245,10 @@ def separate_customers() -> None:
             f"CREATE POLICY own_rows ON {name} FOR SELECT TO {API} "
             "USING (customer_id = current_setting('fixbill.customer_id', true))"
         )
+    op.execute(
+        f"CREATE POLICY own_row ON customers FOR UPDATE TO {API} "
+        "USING (customer_id = current_setting('fixbill.customer_id', true))"
+    )
     op.execute(f"CREATE POLICY parking ON parked_entries FOR INSERT TO {API} WITH CHECK (true)")
 
 

@@ -21,10 +21,16 @@ from worker.api.app import build_app
 from worker.clock import Clock
 from worker.inbox import Inbox
 from worker.keys import SCOPES, create_key
+from worker.links import Links
 from worker.settler import Settler
+from worker.stripe_gateway import StripeGateway
 
 TRACK_FIX = "/api/v1/billing/track_fix"
 Headers = dict[str, str | bytes]
+
+
+WEBHOOK_SECRETS = ("whsec_of_today", "whsec_of_tomorrow")
+NOWHERE = "127.0.0.1:1"  # nothing listens there, so a connection is refused at once
 
 
 @dataclass
@@ -136,3 +142,14 @@ def problem_in(response: Response, status: int) -> dict[str, Any]:
     assert problem["detail"]
     assert {"type", "title"} <= problem.keys()
     return problem
+
+
+def doors_to(engine: Engine, redis: Redis, clock: Clock) -> Doors:
+    return Doors(
+        engine,
+        redis,
+        clock,
+        webhook_secrets=WEBHOOK_SECRETS,
+        stripe=StripeGateway("sk_test_nowhere", f"http://{NOWHERE}"),
+        links=Links(f"http://{NOWHERE}", "a secret for links"),
+    )

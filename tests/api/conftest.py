@@ -11,7 +11,7 @@ from sqlalchemy import Engine
 from structlog.testing import capture_logs
 from structlog.typing import EventDict
 
-from tests.api.client import Api
+from tests.api.client import NOWHERE, Api, doors_to
 from tests.builders import NOW
 from tests.stack import Databases, connected
 from worker import inbox
@@ -20,19 +20,12 @@ from worker.clock import Clock
 from worker.local.valkey import Valkey
 from worker.storage.engine import API, WORKER
 
-WEBHOOK_SECRETS = ("whsec_of_today", "whsec_of_tomorrow")
-NOWHERE = "127.0.0.1:1"  # nothing listens there, so a connection is refused at once
-
 
 @pytest.fixture(autouse=True)
 def logged() -> Iterator[list[EventDict]]:
     """What would have been written to the log."""
     with capture_logs() as entries:
         yield entries
-
-
-def doors_to(engine: Engine, redis: Redis, clock: Clock) -> Doors:
-    return Doors(engine, redis, clock, webhook_secrets=WEBHOOK_SECRETS, livemode=False)
 
 
 @pytest.fixture

@@ -12,8 +12,7 @@ from sqlalchemy import Engine, text
 from structlog.typing import EventDict
 
 from migrations.migrate import downgrade, upgrade
-from tests.api.client import TRACK_FIX, Api, problem_in
-from tests.api.conftest import NOWHERE
+from tests.api.client import NOWHERE, TRACK_FIX, Api, problem_in
 from tests.builders import add_customer
 from tests.stack import connected
 from worker import inbox
@@ -220,6 +219,8 @@ def test_the_description_names_the_key_that_is_needed(openapi: dict[str, Any]) -
     assert needed == {
         TRACK_FIX: True,
         "/api/v1/customers/{customer_id}/usage": True,
+        "/api/v1/customers/{customer_id}/setup": True,
+        "/api/v1/customers/{customer_id}/charges/{charge_id}/recovery": True,
         "/webhooks/stripe": False,
         "/healthz": False,
         "/readyz": False,

@@ -9,8 +9,7 @@ from redis import Redis
 from sqlalchemy import Engine, text
 
 from schemas.events import parse_event
-from tests.api.client import Api, problem_in
-from tests.api.conftest import NOWHERE
+from tests.api.client import NOWHERE, Api, problem_in
 from tests.builders import (
     add_customer,
     deployed,

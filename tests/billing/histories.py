@@ -11,9 +11,21 @@ from hypothesis import strategies as st
 
 from schemas.events import Event, derived_fix_id
 from tests.billing.memory import Memory
-from tests.builders import DAY, HOUR, MINUTE, NOW, arrival, book, deployed, grant, reverted
-from worker.billing.charges import ChargeStatus
+from tests.builders import (
+    DAY,
+    HOUR,
+    MINUTE,
+    NOW,
+    arrival,
+    book,
+    deployed,
+    grant,
+    reverted,
+)
+from worker.billing.answers import Answer, AnswerKind
+from worker.billing.dunning import next_step
 from worker.billing.fix import Arrival
+from worker.billing.payments import begin_attempt, book_unapplied, take_step, withdraw
 
 CUSTOMERS = ("acme", "globex")
 STRANGER = "stranger"  # nobody has made this customer
@@ -69,7 +81,7 @@ EXPIRIES = st.sampled_from([None, None, None, NOW - DAY, NOW, NOW + HOUR, NOW + 
 
 @st.composite
 def memories(draw: st.DrawFn) -> Memory:
-    """Customers with plans, cards, caps and grants; some with a backlog or a frozen charge."""
+    """Customers with plans, cards, caps and grants; some with a backlog or a charge in flight."""
     memory = Memory()
     for customer_id in CUSTOMERS:
         memory.books[customer_id] = book(
@@ -98,9 +110,32 @@ def change(draw: st.DrawFn, memory: Memory, customer_id: str) -> None:
         standing.accepted_held_until = NOW
     if what == "credits":
         give(draw, memory, customer_id, "operator")
-    for owed in memory.charges.values():
-        if owed.customer_id == customer_id and owed.amount and draw(st.booleans()):
-            owed.status, owed.frozen_at = ChargeStatus.FROZEN, NOW
+    collect(draw, memory, customer_id)
+
+
+# What the bank may have said to a charge, as far as it stays in flight.
+ANSWERS = st.sampled_from(
+    [None, *(each for each in AnswerKind if each is not AnswerKind.SUCCEEDED)]
+)
+
+
+def collect(draw: st.DrawFn, memory: Memory, customer_id: str) -> None:
+    """Perhaps money came in that no charge explains, and perhaps the open charge is in flight."""
+    with memory.transaction(customer_id, NOW) as (written, standing):
+        if stray := draw(st.sampled_from([0, 0, 1000, 2875, 4000])):
+            book_unapplied(written, standing, stray, "pi_stray")
+        owed = standing.open_charge
+        if owed and draw(st.booleans()):
+            begin_attempt(written, standing, owed)
+    with memory.transaction(customer_id, NOW) as (written, standing):
+        owed = standing.charge_in_flight
+        if owed and (kind := draw(ANSWERS)):
+            answer = Answer(kind, "pi_1")
+            step = next_step(owed, answer, standing.policy, written.time_of(standing))
+            take_step(written, standing, owed, step, answer)
+    with memory.transaction(customer_id, NOW) as (written, standing):
+        if standing.charge_in_flight and draw(st.sampled_from([False, False, True])):
+            withdraw(written, standing, standing.charge_in_flight)
 
 
 def give(draw: st.DrawFn, memory: Memory, customer_id: str, source: str) -> None:

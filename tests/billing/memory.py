@@ -6,7 +6,8 @@ It reads and writes what `worker.storage` does, no more; `tests/test_settle.py` 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from copy import copy, deepcopy
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
@@ -15,14 +16,14 @@ from typing import Any
 from schemas.events import DERIVED_PREFIX
 from worker.billing.batch import decide_batch
 from worker.billing.book import Book
-from worker.billing.charges import Charge, ChargeStatus, Line
+from worker.billing.charges import IN_FLIGHT, TRANSITIONS, Charge, ChargeStatus, Line
 from worker.billing.fix import Arrival, Fix, FixOutcome
 from worker.billing.grants import Grant, order_of_use
 from worker.billing.journal import Journal, Rows
 from worker.billing.known import Known
 from worker.billing.ledger import Transfer
 from worker.billing.usage import UsageKey, usage_of
-from worker.storage.post import BOOK_CHANGES, CHARGE_CHANGES, FIX_CHANGES
+from worker.storage.post import BOOK_CHANGES, CHARGE_CHANGES, FIX_CHANGES, LINE_CHANGES
 
 Key = tuple[str, str]
 
@@ -62,13 +63,21 @@ class Memory:
         self.post(journal)
         return journal
 
+    @contextmanager
+    def transaction(self, customer_id: str, now: datetime) -> Iterator[tuple[Journal, Book]]:
+        """One life's look at a customer: what it writes is posted at the end."""
+        book = self.open(customer_id, with_backlog=True)
+        journal = Journal({customer_id: book}, Known(), now)
+        yield journal, book
+        self.post(journal)
+
     def open(self, customer_id: str, *, with_backlog: bool = False) -> Book:
         book = copy(self.books[customer_id])
         mine = [each for each in self.grants.values() if each.customer_id == customer_id]
         book.grants = sorted((copy(each) for each in mine if each.remaining), key=order_of_use)
         charges = [each for each in self.charges.values() if each.customer_id == customer_id]
-        still_open = [each for each in charges if each.status is ChargeStatus.OPEN]
-        book.open_charge = copy(still_open[0]) if still_open else None
+        book.open_charge = only(each for each in charges if each.status is ChargeStatus.OPEN)
+        book.charge_in_flight = only(each for each in charges if each.status in IN_FLIGHT)
         book.fresh_charge_id = f"ch_{customer_id}_{len(charges)}"
         book.backlog = []
         if book.held and (with_backlog or book.backlog_may_settle()):
@@ -77,6 +86,13 @@ class Memory:
                 key=lambda each: (each.deployed_at, each.fix_id),
             )
         return book
+
+    def standing_lines(self, charge_id: str) -> list[Line]:
+        mine = [each for each in self.lines.values() if each.charge_id == charge_id]
+        return [copy(each) for each in mine if each.removed_at is None]
+
+    def fixes_on(self, lines: Iterable[Line]) -> list[Fix]:
+        return [copy(self.fixes[each.customer_id, each.fix_id]) for each in lines]
 
     def held(self, customer_id: str) -> list[Fix]:
         mine = [each for each in self.fixes.values() if each.customer_id == customer_id]
@@ -101,12 +117,15 @@ class Memory:
     def post(self, journal: Journal) -> None:
         put(self.fixes, journal.fixes, FIX_CHANGES)
         put(self.grants, journal.grants, ("remaining", "expires_at"))
+        for charge_id, owed in journal.charges.changed.items():
+            check_transition(self.charges[str(charge_id)].status, owed.status)
         put(self.charges, journal.charges, CHARGE_CHANGES)
         for line in journal.lines.new.values():
             assert (line.customer_id, line.fix_id) not in self.lines
             self.lines[line.customer_id, line.fix_id] = copy(line)
         for line in journal.lines.changed.values():
-            self.lines[line.customer_id, line.fix_id].removed_at = line.removed_at
+            for name in LINE_CHANGES:
+                setattr(self.lines[line.customer_id, line.fix_id], name, getattr(line, name))
         for recorded in journal.events:
             key = (recorded.customer_id, recorded.source, recorded.event_id)
             assert key not in self.events
@@ -144,6 +163,18 @@ class Memory:
             "waiting": sorted(self.waiting),
             "quarantine": sorted(self.quarantine),
         }
+
+
+def only(charges: Iterable[Charge]) -> Charge | None:
+    """The schema has room for one."""
+    found = list(charges)
+    assert len(found) < 2
+    return copy(found[0]) if found else None
+
+
+def check_transition(old: ChargeStatus, new: ChargeStatus) -> None:
+    """As the trigger does."""
+    assert new is old or new in TRANSITIONS[old], f"{old} to {new}"
 
 
 def put(table: dict[Any, Any], rows: Rows[Any], columns: tuple[str, ...]) -> None:

@@ -10,7 +10,15 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.builders import usd
-from worker.billing.answers import HARD_DECLINES, Answer, AnswerKind, classify, is_hard
+from worker.billing.answers import (
+    HARD_DECLINES,
+    Answer,
+    AnswerKind,
+    as_asked,
+    classify,
+    is_hard,
+    refusal_on,
+)
 
 K = AnswerKind
 
@@ -51,6 +59,7 @@ REPLIES: dict[str, tuple[int | None, object, AnswerKind]] = {
     "503": (503, error("api_error"), K.UNKNOWN),
     "599": (599, {"error": {}}, K.UNKNOWN),
     "409 key in use": (409, error("idempotency_error", "idempotency_key_in_use"), K.UNKNOWN),
+    "409 key in use, without a code": (409, error("idempotency_error"), K.UNKNOWN),
     "409 lock": (409, error("invalid_request_error", "lock_timeout"), K.UNKNOWN),
     "400 unexpected state": (
         400,
@@ -66,6 +75,11 @@ REPLIES: dict[str, tuple[int | None, object, AnswerKind]] = {
     # Nothing happened.
     "429": (429, error("invalid_request_error", "rate_limit"), K.LATER),
     "429 lock": (429, error("invalid_request_error", "lock_timeout"), K.LATER),
+    "429 that says to try again": (
+        429,
+        error("api_error", "lock_timeout", request_log_url="https://example.com"),
+        K.LATER,
+    ),
     "429 without a code": (429, {"error": {"message": "slow down"}}, K.LATER),
     # The bank or the customer.
     "402 declined": (402, error("card_error", "card_declined"), K.DECLINED),
@@ -83,6 +97,11 @@ REPLIES: dict[str, tuple[int | None, object, AnswerKind]] = {
     ),
     # Our own mistake.
     "400": (400, error("invalid_request_error", "parameter_missing"), K.OUR_BUG),
+    "400 about the payment method": (
+        400,
+        error("invalid_request_error", "payment_method_unexpected_state"),
+        K.OUR_BUG,
+    ),
     "400 key reused": (400, error("idempotency_error"), K.OUR_BUG),
     "401": (401, error("invalid_request_error"), K.OUR_BUG),
     "403": (403, error("invalid_request_error"), K.OUR_BUG),
@@ -125,6 +144,79 @@ def test_a_declined_intent_tells_why() -> None:
     assert (answer.kind, answer.code) == (K.READY, "lost_card")
 
 
+@pytest.mark.parametrize("told", [None, [], {}, error("card_error", "card_declined"), "words"])
+@pytest.mark.parametrize(
+    "status", [100, 201, 202, 204, 301, 302, 307, 399, 500, 501, 503, 504, 599, 600, 999]
+)
+def test_a_status_that_the_table_lacks_is_unknown(status: int, told: object) -> None:
+    reply = (status, told)
+
+    answer = classify(*reply)
+
+    assert answer.kind is K.UNKNOWN
+
+
+ASKED = {"amount": 2900, "currency": "usd", "customer": "cus_1"}
+DIFFERING = {
+    "another amount": {"amount": 2901},
+    "less": {"amount": 2899},
+    "another currency": {"currency": "eur"},
+    "another customer": {"customer": "cus_2"},
+    "no customer": {"customer": None},
+    "no amount": {"amount": None},
+}
+
+
+@pytest.mark.parametrize("differing", DIFFERING.values(), ids=DIFFERING)
+@pytest.mark.parametrize("status", ["succeeded", "requires_confirmation"])
+def test_an_intent_that_is_not_what_was_asked_for_is_our_bug(
+    differing: dict[str, Any], status: str
+) -> None:
+    told = classify(200, intent(status, **differing))
+
+    answer = as_asked(told, ASKED)
+
+    assert (answer.kind, answer.code) == (K.OUR_BUG, "differs_from_asked")
+    assert answer.payment_intent == "pi_1"
+    assert answer.message == f"Stripe's intent is about {told.money} of {told.stripe_customer}"
+
+
+@pytest.mark.parametrize("status", ["succeeded", "requires_confirmation"])
+def test_an_intent_that_is_what_was_asked_for_stands(status: str) -> None:
+    told = classify(200, intent(status))
+
+    answer = as_asked(told, ASKED | {"metadata": {}})
+
+    assert answer is told
+
+
+@pytest.mark.parametrize("kind", [each for each in K if each not in (K.SUCCEEDED, K.READY)])
+def test_an_answer_that_tells_of_no_amount_stands(kind: AnswerKind) -> None:
+    told = Answer(kind, "pi_1")
+
+    answer = as_asked(told, ASKED)
+
+    assert answer is told
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"),
+    [
+        ("authentication_required", K.NEEDS_CUSTOMER),
+        ("insufficient_funds", K.DECLINED),
+        (None, K.DECLINED),
+    ],
+)
+def test_what_the_bank_said_stands_on_the_intent(code: str | None, kind: AnswerKind) -> None:
+    last = {"code": "card_declined", "decline_code": code}
+    told = classify(200, intent("requires_payment_method", last_payment_error=last))
+
+    refusal = refusal_on(told)
+
+    assert refusal.kind is kind
+    assert refusal._replace(kind=told.kind) == told
+
+
 def test_a_decline_names_the_intent_the_reason_and_the_words() -> None:
     body = error(
         "card_error",
@@ -135,7 +227,9 @@ def test_a_decline_names_the_intent_the_reason_and_the_words() -> None:
 
     answer = classify(402, body)
 
-    assert answer == Answer(K.DECLINED, "pi_1", code="insufficient_funds", message="in words")
+    assert answer == Answer(
+        K.DECLINED, "pi_1", code="insufficient_funds", message="in words", status=402
+    )
 
 
 @pytest.mark.parametrize(

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import Any
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.billing.checks import check_books, check_chains, check_usage
 from tests.billing.histories import CUSTOMERS, History, cut, histories
 from tests.billing.memory import Memory
 from tests.builders import NOW, arrival, book, deployed, grant, reverted
-from worker.billing.fix import FixOutcome
-from worker.billing.ledger import CREDIT_ACCOUNTS, MONEY_ACCOUNTS, NO_HEAD, chain_hash
 
 CUTS = st.sets(st.integers(1, 23), max_size=8)
 MANY = settings(
@@ -99,56 +97,3 @@ def test_settling_everything_again_changes_nothing(history: History, cuts: set[i
     after = memory.contents()
     after.pop("quarantine")  # what is refused is refused again, under the same entry
     assert without(after, "accepted_at") == without(before, "accepted_at")
-
-
-def check_books(memory: Memory) -> None:
-    for customer_id, standing in memory.books.items():
-        mine = [each for key, each in memory.fixes.items() if key[0] == customer_id]
-        grants = [each for key, each in memory.grants.items() if key[0] == customer_id]
-        assert min(standing.credits, standing.consumed, standing.receivable, standing.spent) >= 0
-        assert sum(getattr(standing, account) for account in CREDIT_ACCOUNTS) == 0
-        assert sum(getattr(standing, account) for account in MONEY_ACCOUNTS) == 0
-        assert standing.credits == sum(each.remaining for each in grants)
-        assert standing.consumed + standing.credits == sum(each.granted for each in grants)
-        assert all(0 <= each.remaining <= each.granted for each in grants)
-        assert standing.held == sum(each.outcome is FixOutcome.HELD for each in mine)
-        used = Counter(each.grant_id for each in mine if each.outcome is FixOutcome.CREDITED)
-        assert all(used[each.grant_id] == each.granted - each.remaining for each in grants)
-    for charge_id, owed in memory.charges.items():
-        lines = [each for each in memory.lines.values() if each.charge_id == charge_id]
-        assert owed.amount == sum(each.price for each in lines if each.removed_at is None)
-
-
-def check_chains(memory: Memory) -> None:
-    for customer_id, standing in memory.books.items():
-        head = NO_HEAD
-        chain = sorted(each for each in memory.transfers if each.customer_id == customer_id)
-        for number, transfer in enumerate(chain, start=1):
-            head = chain_hash(head, transfer)
-            assert (transfer.seq, transfer.hash) == (number, head)
-        assert (standing.seq, standing.head) == (len(chain), head)
-    for key, settled_fix in memory.fixes.items():
-        kinds = Counter(
-            each.kind
-            for each in memory.transfers
-            if (each.customer_id, each.fix_id) == key and each.kind in ("consume", "charge")
-        )
-        paid = settled_fix.outcome in (FixOutcome.CREDITED, FixOutcome.CHARGED)
-        assert kinds.total() == 1 if paid else kinds.total() <= 1
-
-
-def check_usage(memory: Memory) -> None:
-    counted = Counter(
-        (each.customer_id, each.cycle_start, each.deployed_at.date(), each.repository, each.outcome)
-        for each in memory.fixes.values()
-    )
-    in_rows = Counter(
-        {
-            (*key, outcome): row[column]
-            for key, row in memory.usage.items()
-            for column, outcome in enumerate(FixOutcome)
-        }
-    )
-    assert +in_rows == counted
-    charged = sum(each.price or 0 for each in memory.fixes.values() if each.owed)
-    assert sum(row[-1] for row in memory.usage.values()) == charged

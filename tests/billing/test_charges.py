@@ -1,4 +1,4 @@
-"""Charges: lines go on, amounts freeze, answers move them, money is booked once."""
+"""Charges: how lines go on them, what they add up to, and how they may move on."""
 
 from __future__ import annotations
 
@@ -6,17 +6,13 @@ from datetime import UTC, datetime
 
 import pytest
 
-from tests.builders import HOUR, MINUTE, NOW, arrival, book, charge, deployed, journal
-from worker.billing.answers import Answer, AnswerKind
+from tests.builders import HOUR, NOW, arrival, book, charge, deployed, usd
 from worker.billing.batch import decide_batch
-from worker.billing.charges import Charge, ChargeStatus
-from worker.billing.dunning import Step
+from worker.billing.charges import FINAL, IN_FLIGHT, TRANSITIONS, Charge, ChargeStatus, minimum
 from worker.billing.known import Known
-from worker.billing.payments import freeze_charge, take_step
+from worker.billing.policy import Policy
 
 S = ChargeStatus
-PAID = Step(S.PAID, None, answered=True, past_due=False)
-THANKS = Answer(AnswerKind.SUCCEEDED, "pi_1")
 
 
 def test_the_first_line_opens_a_charge_that_is_due_at_once() -> None:
@@ -59,58 +55,6 @@ def test_a_charge_is_opened_at_the_customers_own_time(customer_time_ahead: int) 
     assert standing.open_charge.opened_at == NOW + ahead
 
 
-FREEZING: dict[str, tuple[Charge, bool, ChargeStatus]] = {
-    "worth collecting": (charge(2900), True, S.FROZEN),
-    "exactly the minimum": (charge(50), True, S.FROZEN),
-    "below the minimum": (charge(49), False, S.OPEN),
-    "below the minimum in pounds": (charge(29, currency="gbp"), False, S.OPEN),
-    "the minimum in pounds": (charge(30, currency="gbp"), True, S.FROZEN),
-    "an unlisted currency": (charge(49, currency="sek"), False, S.OPEN),
-    "nothing": (charge(0), False, S.VOID),
-    "declined, tried again": (charge(2900, S.DECLINED), True, S.DECLINED),
-    "frozen already": (charge(2900, S.FROZEN), False, S.FROZEN),
-    "waits for the customer": (charge(2900, S.ACTION_REQUIRED), False, S.ACTION_REQUIRED),
-    "parked": (charge(2900, S.PARKED), False, S.PARKED),
-    "paid": (charge(2900, S.PAID), False, S.PAID),
-    "void": (charge(0, S.VOID), False, S.VOID),
-}
-
-
-@pytest.mark.parametrize(("due", "collectable", "status"), FREEZING.values(), ids=FREEZING.keys())
-def test_a_charge_freezes_once_and_only_when_it_is_worth_collecting(
-    due: Charge, collectable: bool, status: ChargeStatus
-) -> None:
-    standing = book(open_charge=due)
-    amount = due.amount
-
-    frozen = freeze_charge(journal(standing), standing, due)
-
-    assert (frozen, due.status, due.amount) == (collectable, status, amount)
-
-
-def test_freezing_says_when() -> None:
-    due = charge(2900)
-    standing = book(clock_offset=HOUR)
-    written = journal(standing)
-
-    freeze_charge(written, standing, due)
-
-    assert due.frozen_at == NOW + HOUR
-    assert written.charges.changed == {"ch_acme": due}
-
-
-@pytest.mark.parametrize("amount", [0, 49], ids=["nothing", "too little"])
-def test_what_is_not_worth_collecting_is_not_due_again_by_itself(amount: int) -> None:
-    due = charge(amount)
-    standing = book()
-    written = journal(standing)
-
-    freeze_charge(written, standing, due)
-
-    assert due.due_at is None
-    assert written.charges.changed == {"ch_acme": due}
-
-
 def test_a_charge_that_was_carried_over_is_due_again_once_it_takes_another_line() -> None:
     carried_over = charge(49, due_at=None)
     standing = book(open_charge=carried_over, receivable=49, revenue=-49)
@@ -121,50 +65,88 @@ def test_a_charge_that_was_carried_over_is_due_again_once_it_takes_another_line(
     assert carried_over.due_at == NOW
 
 
-def test_money_that_came_is_booked_with_its_payment() -> None:
-    due = charge(2900, S.FROZEN)
-    standing = book(receivable=2900, revenue=-2900, past_due=True)
-    written = journal(standing)
+def test_a_charge_of_a_plan_that_collects_monthly_is_due_with_the_month() -> None:
+    standing = book(policy=Policy("cycle_end"))
 
-    take_step(written, standing, due, PAID, THANKS)
+    decide_batch([arrival(deployed())], {"acme": standing}, Known(), NOW)
 
-    (paid,) = written.transfers
-    assert (paid.kind, paid.amount, paid.source_key) == ("pay", 2900, "pi_1")
-    assert (paid.charge_id, paid.happened_at) == ("ch_acme", NOW)
-    assert (standing.receivable, standing.cash, standing.past_due) == (0, 2900, False)
-    assert (due.status, due.due_at, due.paid_at, due.payment_intent) == (S.PAID, None, NOW, "pi_1")
-    assert written.touched == {"acme"}
+    assert standing.open_charge is not None
+    assert standing.open_charge.due_at == datetime(2026, 4, 1, tzinfo=UTC)
 
 
-NOT_PAID = {
-    "asked again": (Step(S.FROZEN, NOW + MINUTE, answered=False), False, set()),
-    "declined, tried again": (Step(S.DECLINED, NOW + HOUR, answered=True), False, set()),
-    "declined for good": (Step(S.DECLINED, None, answered=True, past_due=True), True, {"acme"}),
-    "action": (Step(S.ACTION_REQUIRED, None, answered=True, past_due=True), True, {"acme"}),
-    "parked": (Step(S.PARKED, None, answered=True), False, set()),
+def test_a_new_line_does_not_put_a_charge_off() -> None:
+    due = charge(2900, due_at=NOW - HOUR)
+    standing = book(open_charge=due, receivable=2900, revenue=-2900)
+
+    decide_batch([arrival(deployed())], {"acme": standing}, Known(), NOW)
+
+    assert due.due_at == NOW - HOUR
+
+
+def test_a_line_waits_on_an_open_charge_while_another_is_in_flight() -> None:
+    frozen = charge(2900, S.FROZEN)
+    standing = book(
+        charge_in_flight=frozen, fresh_charge_id="ch_next", receivable=2900, revenue=-2900
+    )
+
+    decide_batch([arrival(deployed())], {"acme": standing}, Known(), NOW)
+
+    assert standing.open_charge is not None
+    assert (standing.open_charge.charge_id, standing.open_charge.amount) == ("ch_next", 2900)
+    assert frozen.amount == 2900
+
+
+PARTS: dict[str, tuple[Charge, object, int]] = {
+    "whole": (charge(2900, S.FROZEN), usd(29), 2900),
+    "partly paid": (charge(2900, S.FROZEN, applied=900), usd(20), 2000),
+    "partly dropped": (charge(2900, S.WITHDRAWING, dropped=900), usd(29), 2000),
+    "both": (charge(2900, S.WITHDRAWING, applied=900, dropped=1000), usd(20), 1000),
+    "paid without a card": (charge(2900, S.PAID, applied=2900), usd(0), 0),
+    "not asked for yet": (charge(2900), usd(0), 2900),
 }
 
 
-@pytest.mark.parametrize(("step", "past_due", "touched"), NOT_PAID.values(), ids=NOT_PAID)
-def test_without_money_no_transfer_is_booked(step: Step, past_due: bool, touched: set[str]) -> None:
-    due = charge(2900, S.FROZEN)
-    standing = book(receivable=2900, revenue=-2900)
-    written = journal(standing)
+@pytest.mark.parametrize(("owed", "asked", "left"), PARTS.values(), ids=PARTS)
+def test_what_is_asked_for_and_what_is_owed_are_two_things(
+    owed: Charge, asked: object, left: int
+) -> None:
+    parts = owed.asked, owed.owed
 
-    take_step(written, standing, due, step, Answer(AnswerKind.UNKNOWN))
-
-    assert written.transfers == []
-    assert (due.status, due.due_at, due.paid_at) == (step.status, step.due_at, None)
-    assert (standing.past_due, standing.cash, standing.receivable) == (past_due, 0, 2900)
-    assert written.touched == touched
-    assert written.charges.changed == {"ch_acme": due}
+    assert parts == (asked, left)
 
 
-def test_an_answer_that_names_no_payment_forgets_none() -> None:
-    due = charge(2900, S.FROZEN, payment_intent="pi_1")
-    standing = book()
-    step = Step(S.FROZEN, NOW, answered=False)
+@pytest.mark.parametrize(
+    ("currency", "smallest"), [("usd", 50), ("eur", 50), ("gbp", 30), ("sek", 50)]
+)
+def test_less_than_stripes_minimum_is_not_worth_collecting(currency: str, smallest: int) -> None:
+    enough = charge(smallest, currency=currency)
 
-    take_step(journal(standing), standing, due, step, Answer(AnswerKind.UNKNOWN))
+    too_little = charge(smallest - 1, currency=currency)
 
-    assert due.payment_intent == "pi_1"
+    assert minimum(currency) == smallest
+    assert (enough.worth_collecting(), too_little.worth_collecting()) == (True, False)
+
+
+def test_every_status_has_its_ways_and_none_leads_back_to_taking_lines() -> None:
+    ways = TRANSITIONS
+
+    assert set(ways) == set(S)
+    assert all(S.OPEN not in others and old not in others for old, others in ways.items())
+    assert [each for each in S if not ways[each]] == list(FINAL)
+
+
+def test_a_charge_is_open_or_in_flight_or_over() -> None:
+    states = [S.OPEN, *IN_FLIGHT, *FINAL]
+
+    assert sorted(states) == sorted(S)
+
+
+@pytest.mark.parametrize("status", IN_FLIGHT)
+def test_every_charge_in_flight_can_end(status: ChargeStatus) -> None:
+    reached, new = {status}, {status}
+
+    while new:
+        new = {each for old in new for each in TRANSITIONS[old]} - reached
+        reached |= new
+
+    assert set(FINAL) <= reached

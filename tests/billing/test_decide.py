@@ -7,6 +7,7 @@ import pytest
 from schemas.events import Event, derived_fix_id
 from tests.builders import DAY, HOUR, NOW, book, charge, deployed, fix, grant, known, reverted, usd
 from worker.billing.book import Book
+from worker.billing.charges import IN_FLIGHT, ChargeStatus
 from worker.billing.decide import FUTURE_MAX, REVERT_WITHIN, decide
 from worker.billing.fix import FixOutcome
 from worker.billing.known import Known
@@ -216,9 +217,16 @@ HOWS = [
     (fix(), book(), "dropped"),
     (fix("fix-1", FixOutcome.CREDITED), book(), "given_back"),
     (fix("fix-1", FixOutcome.CHARGED), book(open_charge=charge()), "uncharged"),
+    *(
+        (fix("fix-1", FixOutcome.CHARGED), book(charge_in_flight=charge(status=each)), "uncharged")
+        for each in IN_FLIGHT
+    ),
     (
         fix("fix-1", FixOutcome.CHARGED),
-        book(open_charge=charge(charge_id="ch_next")),
+        book(
+            open_charge=charge(charge_id="ch_next"),
+            charge_in_flight=charge(charge_id="ch_before", status=ChargeStatus.FROZEN),
+        ),
         "compensated",
     ),
     (fix("fix-1", FixOutcome.CHARGED), book(), "compensated"),
@@ -228,7 +236,14 @@ HOWS = [
 @pytest.mark.parametrize(
     ("seen", "standing", "how"),
     HOWS,
-    ids=["held", "credited", "on the open charge", "on an earlier charge", "no open charge"],
+    ids=[
+        "held",
+        "credited",
+        "on the open charge",
+        *(f"on a charge that is {each}" for each in IN_FLIGHT),
+        "on an earlier charge",
+        "no charge is owed",
+    ],
 )
 def test_a_revert_undoes_what_paid(seen: object, standing: Book, how: str) -> None:
     assert not isinstance(seen, str)

@@ -1,127 +1,296 @@
+"""After an answer: where a charge goes, when it is tried again, and when never."""
+
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from tests.builders import DAY, HOUR, NOW, charge, usd
+from tests.builders import DAY, HOUR, MINUTE, NOW, book, charge, journal, usd
 from worker.billing.answers import HARD_DECLINES, Answer, AnswerKind, classify
-from worker.billing.charges import ChargeStatus
-from worker.billing.dunning import ASK_AGAIN, COME_BACK, Policy, Step, next_step
+from worker.billing.charges import Charge, ChargeStatus, Why
+from worker.billing.dunning import ASK_AGAIN, COME_BACK, Step, due_at, next_step, pause
+from worker.billing.payments import take_step
+from worker.billing.policy import AT_ONCE, Policy
 
 S = ChargeStatus
 K = AnswerKind
-FROZEN = NOW - HOUR  # when the charge of these tests was frozen
+THANKS = Answer(K.SUCCEEDED, "pi_1", usd(29))
 SOFT = Answer(K.DECLINED, "pi_1", code="insufficient_funds")
+PAID = Step(S.PAID, None, answered=True, past_due=False)
+PARKED = Step(S.PARKED, None, answered=True)
+GIVEN_UP = Step(S.DECLINED, None, answered=True, past_due=True)
+BESIDE_THE_SCHEDULE = [each for each in Why if each is not Why.SCHEDULED]
 
-STEPS: dict[str, tuple[ChargeStatus, int, Answer, Step]] = {
-    "paid": (
-        S.FROZEN, 1, Answer(K.SUCCEEDED, "pi_1", usd(29)),
-        Step(S.PAID, None, answered=True, past_due=False),
-    ),
-    "paid at the third try": (
-        S.DECLINED, 3, Answer(K.SUCCEEDED, "pi_1", usd(29)),
-        Step(S.PAID, None, answered=True, past_due=False),
-    ),
-    "paid by the customer": (
-        S.ACTION_REQUIRED, 1, Answer(K.SUCCEEDED, "pi_1", usd(29)),
-        Step(S.PAID, None, answered=True, past_due=False),
-    ),
-    "paid another amount": (
-        S.FROZEN, 1, Answer(K.SUCCEEDED, "pi_1", usd(29, 1)),
-        Step(S.PARKED, None, answered=True),
-    ),
-    "paid without saying how much": (
-        S.FROZEN, 1, Answer(K.SUCCEEDED, "pi_1"),
-        Step(S.PARKED, None, answered=True),
-    ),
-    "unknown": (
-        S.FROZEN, 1, Answer(K.UNKNOWN),
-        Step(S.FROZEN, NOW + ASK_AGAIN, answered=False),
-    ),
-    "unknown at the fourth try": (
-        S.DECLINED, 4, Answer(K.UNKNOWN),
-        Step(S.DECLINED, NOW + ASK_AGAIN, answered=False),
-    ),
-    "ready, not confirmed": (
-        S.FROZEN, 1, Answer(K.READY, "pi_1"),
-        Step(S.FROZEN, NOW + ASK_AGAIN, answered=False),
-    ),
-    "too many requests": (
-        S.FROZEN, 1, Answer(K.LATER),
-        Step(S.FROZEN, NOW + COME_BACK, answered=False),
-    ),
-    "too many requests at the last try": (
-        S.DECLINED, 5, Answer(K.LATER),
-        Step(S.DECLINED, NOW + COME_BACK, answered=False),
-    ),
+STEPS: dict[str, tuple[ChargeStatus, Answer, Step]] = {
+    "paid": (S.FROZEN, THANKS, PAID),
+    "paid after all": (S.DECLINED, THANKS, PAID),
+    "paid by the customer": (S.ACTION_REQUIRED, THANKS, PAID),
+    "paid while an operator looked": (S.PARKED, THANKS, PAID),
+    "paid before it was withdrawn": (S.WITHDRAWING, THANKS, PAID),
+    "declined": (S.FROZEN, SOFT, Step(S.DECLINED, NOW + DAY, answered=True)),
     "the customer must authenticate": (
-        S.FROZEN, 1, Answer(K.NEEDS_CUSTOMER, "pi_1"),
+        S.FROZEN,
+        Answer(K.NEEDS_CUSTOMER, "pi_1"),
         Step(S.ACTION_REQUIRED, None, answered=True, past_due=True),
     ),
-    "our bug": (S.FROZEN, 1, Answer(K.OUR_BUG), Step(S.PARKED, None, answered=True)),
-    "canceled": (S.FROZEN, 1, Answer(K.CANCELED, "pi_1"), Step(S.PARKED, None, answered=True)),
-    "declined, first": (S.FROZEN, 1, SOFT, Step(S.DECLINED, FROZEN + 1 * DAY, answered=True)),
-    "declined, second": (S.DECLINED, 2, SOFT, Step(S.DECLINED, FROZEN + 3 * DAY, answered=True)),
-    "declined, third": (S.DECLINED, 3, SOFT, Step(S.DECLINED, FROZEN + 5 * DAY, answered=True)),
-    "declined, fourth": (S.DECLINED, 4, SOFT, Step(S.DECLINED, FROZEN + 7 * DAY, answered=True)),
-    "declined, last": (
-        S.DECLINED, 5, SOFT,
-        Step(S.DECLINED, None, answered=True, past_due=True),
+    "our bug": (S.FROZEN, Answer(K.OUR_BUG), PARKED),
+    "our bug at a withdrawal": (S.WITHDRAWING, Answer(K.OUR_BUG), PARKED),
+    "canceled by someone": (S.FROZEN, Answer(K.CANCELED, "pi_1"), PARKED),
+    "canceled by us": (
+        S.WITHDRAWING,
+        Answer(K.CANCELED, "pi_1"),
+        Step(S.VOID, None, answered=True),
     ),
-    "declined beyond the last": (
-        S.DECLINED, 6, SOFT,
-        Step(S.DECLINED, None, answered=True, past_due=True),
+    "declined before it was withdrawn": (
+        S.WITHDRAWING,
+        SOFT,
+        Step(S.WITHDRAWING, NOW, answered=True),
     ),
-}  # fmt: skip
+    "authentication wanted before it was withdrawn": (
+        S.WITHDRAWING,
+        Answer(K.NEEDS_CUSTOMER, "pi_1"),
+        Step(S.WITHDRAWING, NOW, answered=True),
+    ),
+}
 
 
-@pytest.mark.parametrize(("status", "number", "answer", "step"), STEPS.values(), ids=STEPS)
-def test_every_answer_leads_somewhere(
-    status: ChargeStatus, number: int, answer: Answer, step: Step
-) -> None:
+@pytest.mark.parametrize(("status", "answer", "step"), STEPS.values(), ids=STEPS)
+def test_every_answer_leads_somewhere(status: ChargeStatus, answer: Answer, step: Step) -> None:
     under_way = charge(2900, status)
 
-    taken = next_step(under_way, number, answer, Policy(), NOW)
+    taken = next_step(under_way, answer, AT_ONCE, NOW)
 
     assert taken == step
 
 
+def declined(
+    owed: Charge, now: datetime, why: Why = Why.SCHEDULED, policy: Policy = AT_ONCE
+) -> Charge:
+    """One more attempt that the bank refused."""
+    owed.status, owed.due_why = S.FROZEN, why
+    standing = book(receivable=owed.amount, revenue=-owed.amount)
+    step = next_step(owed, SOFT, policy, now)
+    take_step(journal(standing, now=now), standing, owed, step, SOFT)
+    return owed
+
+
+def days_of_tries(first_failure: datetime, days: tuple[int, ...]) -> list[float]:
+    """The days after the first failure on which a charge is tried again, on time."""
+    policy, tried = Policy(retry_days=days), []
+    owed = declined(charge(), first_failure, policy=policy)
+    while owed.due_at is not None:
+        tried.append((owed.due_at - first_failure) / DAY)
+        declined(owed, owed.due_at, policy=policy)
+    return tried
+
+
+@pytest.mark.parametrize("days", [(1, 3, 5, 7), (2,), (1, 2, 3, 30), ()], ids=str)
+def test_a_charge_is_tried_on_the_days_of_its_policy_after_the_first_failure(
+    days: tuple[int, ...],
+) -> None:
+    first_failure = NOW
+
+    tried = days_of_tries(first_failure, days)
+
+    assert tried == list(days)
+
+
+def test_after_the_last_try_the_customer_is_past_due() -> None:
+    last = charge(2900, S.FROZEN, tries=4, declined_at=NOW - 7 * DAY)
+
+    taken = next_step(last, SOFT, AT_ONCE, NOW)
+
+    assert taken == GIVEN_UP
+
+
+def test_after_a_standstill_of_weeks_nothing_is_caught_up_in_a_burst() -> None:
+    standstill = 3 * 7 * DAY
+
+    owed = declined(charge(), NOW)
+    first = declined(owed, NOW + standstill).due_at
+    second = declined(owed, NOW + standstill + 2 * DAY).due_at
+    third = declined(owed, NOW + standstill + 4 * DAY).due_at
+
+    assert (first, second) == (NOW + standstill + 2 * DAY, NOW + standstill + 4 * DAY)
+    assert third == NOW + standstill + 6 * DAY
+
+
+@settings(deadline=None, max_examples=100)
+@given(st.lists(st.integers(0, 60 * 24), min_size=5, max_size=5))
+def test_however_late_the_tries_are_there_are_no_more_of_them(hours_late: list[int]) -> None:
+    owed, tries = declined(charge(), NOW), 1
+
+    for hours in hours_late:
+        if owed.due_at is None:
+            break
+        now = owed.due_at + hours * HOUR
+        declined(owed, now)
+        tries += 1
+        assert owed.due_at is None or owed.due_at > now
+
+    assert (tries, owed.due_at) == (5, None)
+
+
+@pytest.mark.parametrize("why", BESIDE_THE_SCHEDULE)
+@pytest.mark.parametrize(("tries", "due"), [(1, 1), (2, 3), (4, 7)])
+def test_an_attempt_beside_the_schedule_uses_up_no_try(why: Why, tries: int, due: int) -> None:
+    failed = charge(2900, S.DECLINED, tries=tries, declined_at=NOW)
+
+    declined(failed, NOW + (due - 1) * DAY + HOUR, why)
+
+    assert (failed.tries, failed.due_at) == (tries, NOW + due * DAY)
+
+
+@pytest.mark.parametrize("why", BESIDE_THE_SCHEDULE)
+def test_an_attempt_beside_the_schedule_brings_no_try_back(why: Why) -> None:
+    given_up = charge(2900, S.DECLINED, tries=5, declined_at=NOW - 7 * DAY, due_at=None)
+
+    declined(given_up, NOW, why)
+
+    assert (given_up.tries, given_up.due_at) == (5, None)
+
+
+@settings(deadline=None, max_examples=100)
+@given(st.lists(st.tuples(st.sampled_from(BESIDE_THE_SCHEDULE), st.floats(0.1, 0.9)), max_size=4))
+def test_whatever_happens_beside_it_the_schedule_stays(extra: list[tuple[Why, float]]) -> None:
+    owed, tried, now = declined(charge(), NOW), [], NOW
+
+    while owed.due_at is not None:
+        due = owed.due_at
+        for why, part in sorted(extra, key=lambda each: each[1]):
+            declined(owed, now + (due - now) * part, why)
+        now = due
+        tried.append((now - NOW) / DAY)
+        declined(owed, now)
+
+    assert tried == [1, 3, 5, 7]
+
+
 @pytest.mark.parametrize("code", sorted(HARD_DECLINES))
-@pytest.mark.parametrize("number", [1, 5])
-def test_a_hard_decline_is_never_tried_again(code: str, number: int) -> None:
+@pytest.mark.parametrize("tries", [0, 3])
+def test_a_hard_decline_is_never_tried_again(code: str, tries: int) -> None:
     answer = Answer(K.DECLINED, "pi_1", code=code)
 
-    taken = next_step(charge(2900, S.FROZEN), number, answer, Policy(), NOW)
+    taken = next_step(charge(2900, S.FROZEN, tries=tries), answer, AT_ONCE, NOW)
 
-    assert taken == Step(S.DECLINED, None, answered=True, past_due=True)
-
-
-def test_a_decline_that_advises_against_another_try_is_never_tried_again() -> None:
-    error = {
-        "type": "card_error",
-        "code": "card_declined",
-        "decline_code": "generic_decline",
-        "advice_code": "do_not_try_again",
-    }
-
-    taken = next_step(charge(2900, S.FROZEN), 1, classify(402, {"error": error}), Policy(), NOW)
-
-    assert taken == Step(S.DECLINED, None, answered=True, past_due=True)
+    assert taken == GIVEN_UP
 
 
-@pytest.mark.parametrize("now", [NOW, NOW + 40 * DAY], ids=["at once", "learnt late"])
-def test_tries_are_counted_from_the_day_the_charge_was_frozen(now: datetime) -> None:
-    frozen = charge(2900, S.FROZEN)
+ADVICE = {
+    "Stripe says so": ({"advice_code": "do_not_try_again"}, None),
+    "the network says so": ({"network_advice_code": "03"}, None),
+    "the payment was cancelled": ({"network_advice_code": "21"}, None),
+    "the network over Stripe": (
+        {"network_advice_code": "03", "advice_code": "try_again_later"},
+        None,
+    ),
+    "try later": ({"advice_code": "try_again_later"}, NOW + DAY),
+    "confirm the card": ({"advice_code": "confirm_card_data"}, NOW + DAY),
+    "the network has no objection": ({"network_advice_code": "02"}, NOW + DAY),
+}
 
-    taken = next_step(frozen, 2, SOFT, Policy(), now)
 
-    assert taken.due_at == FROZEN + 3 * DAY
+@pytest.mark.parametrize(("advice", "due"), ADVICE.values(), ids=ADVICE)
+def test_advice_against_another_try_is_taken(advice: dict[str, str], due: datetime | None) -> None:
+    error = {"type": "card_error", "code": "card_declined", "decline_code": "generic_decline"}
+
+    answer = classify(402, {"error": error | advice})
+    taken = next_step(charge(2900, S.FROZEN), answer, AT_ONCE, NOW)
+
+    assert (taken.status, taken.due_at, taken.past_due) == (S.DECLINED, due, due is None or None)
 
 
-def test_a_policy_without_tries_gives_up_at_once() -> None:
-    never_again = Policy(())
+# Waiting.
 
-    taken = next_step(charge(2900, S.FROZEN), 1, SOFT, never_again, NOW)
+WAITS: dict[str, tuple[ChargeStatus, AnswerKind, tuple[timedelta, timedelta]]] = {
+    "unknown": (S.FROZEN, K.UNKNOWN, ASK_AGAIN),
+    "unknown at a withdrawal": (S.WITHDRAWING, K.UNKNOWN, ASK_AGAIN),
+    "ready, not confirmed": (S.FROZEN, K.READY, ASK_AGAIN),
+    "ready, not cancelled": (S.WITHDRAWING, K.READY, ASK_AGAIN),
+    "too many requests": (S.FROZEN, K.LATER, COME_BACK),
+    "too many requests at a withdrawal": (S.WITHDRAWING, K.LATER, COME_BACK),
+}
 
-    assert taken == Step(S.DECLINED, None, answered=True, past_due=True)
+
+@pytest.mark.parametrize(("status", "kind", "bounds"), WAITS.values(), ids=WAITS)
+@pytest.mark.parametrize("why", Why)
+def test_waiting_uses_up_nothing(
+    status: ChargeStatus, kind: AnswerKind, bounds: tuple[timedelta, timedelta], why: Why
+) -> None:
+    asked = charge(2900, status, tries=2, waits=3, due_why=why, declined_at=NOW - DAY)
+    standing = book(receivable=2900, revenue=-2900)
+    due = NOW + pause(asked, *bounds)
+
+    step = next_step(asked, Answer(kind), AT_ONCE, NOW)
+    take_step(journal(standing), standing, asked, step, Answer(kind))
+
+    assert (step.answered, step.past_due) == (False, None)
+    assert (asked.status, asked.due_at, asked.due_why) == (status, due, why)
+    assert (asked.tries, asked.waits, asked.declined_at) == (2, 4, NOW - DAY)
+
+
+def test_an_answer_ends_the_waiting() -> None:
+    asked = charge(waits=7)
+
+    declined(asked, NOW, Why.OPERATOR)
+
+    assert (asked.waits, asked.due_why, asked.tries) == (0, Why.SCHEDULED, 0)
+
+
+@pytest.mark.parametrize("bounds", [ASK_AGAIN, COME_BACK], ids=["ask again", "come back"])
+def test_pauses_double_up_to_the_longest(bounds: tuple[timedelta, timedelta]) -> None:
+    first, longest = bounds
+
+    pauses = [pause(charge(waits=waits), *bounds) for waits in range(1000)]
+
+    for waits, each in enumerate(pauses):
+        whole = min(first * 2 ** min(waits, 20), longest)
+        assert whole / 2 <= each <= whole
+
+
+def test_a_crowd_that_waits_does_not_come_back_at_once() -> None:
+    crowd = [charge(charge_id=f"ch_{number}") for number in range(200)]
+
+    seconds = sorted(pause(each, MINUTE, HOUR).total_seconds() for each in crowd)
+
+    in_ten_parts = {int((each - 30) // 3) for each in seconds}
+    assert len(in_ten_parts) >= 10
+
+
+def test_the_same_pause_is_the_same_length_wherever_it_is_counted() -> None:
+    waits = charge(waits=4)
+
+    pauses = {pause(waits, *ASK_AGAIN) for _ in range(3)}
+
+    assert len(pauses) == 1
+
+
+# When a charge is due first.
+
+FIRST_DUE = {
+    "at once": ("at_once", NOW, NOW),
+    "cycle end": ("cycle_end", NOW, datetime(2026, 4, 1, tzinfo=UTC)),
+    "cycle end, at its first moment": (
+        "cycle_end",
+        datetime(2026, 4, 1, tzinfo=UTC),
+        datetime(2026, 5, 1, tzinfo=UTC),
+    ),
+    "cycle end, in December": (
+        "cycle_end",
+        datetime(2026, 12, 31, 23, 59, tzinfo=UTC),
+        datetime(2027, 1, 1, tzinfo=UTC),
+    ),
+}
+
+
+@pytest.mark.parametrize(("collect", "now", "due"), FIRST_DUE.values(), ids=FIRST_DUE)
+def test_a_charge_is_due_when_its_policy_says(collect: Any, now: datetime, due: datetime) -> None:
+    policy = Policy(collect)
+
+    first = due_at(policy, now)
+
+    assert first == due

@@ -128,7 +128,7 @@ def test_a_new_version_does_not_touch_who_has_the_old_one(tmp_path: Path) -> Non
     decide_batch([arrival(deployed(at=later))], {"acme": standing}, Known(), later)
 
     assert standing.open_charge is not None
-    assert standing.open_charge.money == usd(29)
+    assert standing.open_charge.owed == 2900
     assert catalogue(tmp_path, VERSIONS).in_force("payg", later.date()).price == usd(39)
 
 

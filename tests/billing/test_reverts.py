@@ -1,16 +1,29 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
 from schemas.events import Event
-from tests.builders import DAY, HOUR, MINUTE, NOW, arrival, book, charge, deployed, fix, grant
+from tests.builders import (
+    DAY,
+    HOUR,
+    MINUTE,
+    NOW,
+    arrival,
+    book,
+    charge,
+    deployed,
+    fix,
+    grant,
+    moved,
+)
 from tests.builders import known as known_of
 from tests.builders import reverted as reverted_event
 from worker.billing.batch import decide_batch
 from worker.billing.book import Book
-from worker.billing.charges import ChargeStatus
+from worker.billing.charges import FINAL, IN_FLIGHT, ChargeStatus
 from worker.billing.fix import FixOutcome
 from worker.billing.grants import Grant
 from worker.billing.journal import Counted, Journal, Move
@@ -36,14 +49,10 @@ def credited_book(remaining: int = 0, **more: object) -> tuple[Book, Known, Gran
 def charged_book(status: ChargeStatus) -> tuple[Book, Known]:
     """fix-1 was charged 29 dollars."""
     owed = charge(2900, status)
-    still_open = owed if status is ChargeStatus.OPEN else None
-    money = {"revenue": -2900, "receivable": 2900, "spent": 2900, "spent_cycle": MARCH}
-    standing = book(open_charge=still_open, **money)  # type: ignore[arg-type]
+    places = {ChargeStatus.OPEN: "open_charge"} | dict.fromkeys(IN_FLIGHT, "charge_in_flight")
+    place: dict[str, Any] = {places[status]: owed} if status in places else {}
+    standing = book(revenue=-2900, receivable=2900, spent=2900, spent_cycle=MARCH, **place)
     return standing, known_of(fix("fix-1", FixOutcome.CHARGED))
-
-
-def moved(journal: Journal) -> list[tuple[str, int, str]]:
-    return [(each.kind, each.amount, each.source_key) for each in journal.transfers]
 
 
 @pytest.mark.parametrize("remaining", [0, 2], ids=["used up", "with credits left"])
@@ -100,7 +109,50 @@ def test_a_line_of_last_month_leaves_this_months_spending_alone() -> None:
     assert standing.spent == 2900
 
 
-@pytest.mark.parametrize("status", [ChargeStatus.FROZEN, ChargeStatus.PAID])
+@pytest.mark.parametrize("status", IN_FLIGHT)
+def test_a_line_comes_off_a_charge_that_is_being_collected(status: ChargeStatus) -> None:
+    standing, known = charged_book(status)
+
+    journal = decided(standing, known, reverted_event())
+
+    assert moved(journal) == [("uncharge", 2900, "fix-1")]
+    owed = standing.charge_in_flight
+    assert owed is not None
+    assert (owed.status, owed.amount, owed.dropped) == (ChargeStatus.WITHDRAWING, 2900, 2900)
+    assert (standing.receivable, standing.revenue, standing.spent) == (0, 0, 0)
+    (line,) = journal.lines.changed.values()
+    assert (line.charge_id, line.fix_id, line.removed_at) == ("ch_acme", "fix-1", NOW)
+    assert journal.charges.changed == {"ch_acme": owed}
+
+
+def test_money_of_the_customers_that_paid_for_a_line_is_theirs_again() -> None:
+    standing, known = charged_book(ChargeStatus.FROZEN)
+    owed = standing.charge_in_flight
+    assert owed is not None
+    owed.applied, standing.receivable, standing.cash = 1000, 1900, 1000
+
+    journal = decided(standing, known, reverted_event())
+
+    assert moved(journal) == [("unapply", 1000, "fix-1"), ("uncharge", 2900, "fix-1")]
+    assert (standing.receivable, standing.unapplied, owed.owed) == (0, -1000, 0)
+
+
+def test_a_second_line_leaves_a_charge_that_is_withdrawn_already() -> None:
+    standing, known = charged_book(ChargeStatus.FROZEN)
+    other = fix("fix-2", FixOutcome.CHARGED)
+    known.fixes["acme", "fix-2"] = other
+    owed = standing.charge_in_flight
+    assert owed is not None
+    owed.amount = standing.receivable = 5800
+    standing.revenue = -5800
+
+    journal = decided(standing, known, reverted_event(), reverted_event("fix-2"))
+
+    assert [kind for kind, *_ in moved(journal)] == ["uncharge", "uncharge"]
+    assert (owed.dropped, owed.owed, owed.resume_at) == (5800, 0, NOW)
+
+
+@pytest.mark.parametrize("status", FINAL)
 def test_money_that_cannot_be_taken_off_becomes_a_credit(status: ChargeStatus) -> None:
     standing, known = charged_book(status)
 
@@ -124,12 +176,13 @@ def test_a_held_fix_leaves_the_backlog() -> None:
     assert held.held_why is None
 
 
-@pytest.mark.parametrize("paid_by", ["held", "credited", "charged", "compensated"])
+@pytest.mark.parametrize("paid_by", ["held", "credited", "charged", "collected", "compensated"])
 def test_a_reverted_fix_is_settled_and_counts_as_reverted(paid_by: str) -> None:
     standing, known = {
         "held": lambda: (book(held=1, backlog=[]), known_of(fix())),
         "credited": lambda: credited_book()[:2],
         "charged": lambda: charged_book(ChargeStatus.OPEN),
+        "collected": lambda: charged_book(ChargeStatus.FROZEN),
         "compensated": lambda: charged_book(ChargeStatus.PAID),
     }[paid_by]()
     taken_back = known.fixes["acme", "fix-1"]

@@ -39,6 +39,15 @@ def test_the_plans_that_are_shipped_are_those_that_are_promised(
     assert version == PlanVersion(effective=date(2026, 1, 1), **terms)
 
 
+@pytest.mark.parametrize("code", DEFAULTS)
+def test_what_is_owed_is_collected_at_once_and_tried_again_for_a_week(code: str) -> None:
+    shipped = load_plans()
+
+    version = shipped.in_force(code, TODAY)
+
+    assert (version.collect, version.retry_days) == ("at_once", (1, 3, 5, 7))
+
+
 def test_no_other_plan_is_shipped() -> None:
     shipped = load_plans()
 
@@ -109,6 +118,25 @@ def test_a_pinned_version_is_found_by_its_date_for_ever(written: Any) -> None:
     assert old.price == usd(1)
 
 
+COLLECTING: dict[str, tuple[str, tuple[str, tuple[int, ...]]]] = {
+    "as a rule": ("", ("at_once", (1, 3, 5, 7))),
+    "once a cycle": ('collect = "cycle_end"', ("cycle_end", (1, 3, 5, 7))),
+    "tried often": ("retry_days = [1, 2, 3, 90]", ("at_once", (1, 2, 3, 90))),
+    "tried once": ("retry_days = []", ("at_once", ())),
+}
+
+
+@pytest.mark.parametrize(("line", "terms"), COLLECTING.values(), ids=COLLECTING)
+def test_a_version_says_when_it_is_collected(
+    written: Any, line: str, terms: tuple[str, tuple[int, ...]]
+) -> None:
+    plans = load_plans(written(version(line)))
+
+    found = plans.in_force("one", TODAY)
+
+    assert (found.collect, found.retry_days) == terms
+
+
 @pytest.mark.parametrize("ask", ["in_force", "pinned"])
 def test_a_plan_that_is_not_there_is_told_with_those_that_are(written: Any, ask: str) -> None:
     plans = load_plans(written(GOOD))
@@ -162,6 +190,14 @@ BAD: dict[str, tuple[str | bytes, str]] = {
     "credits in words": (version('signup_credits = "5"'), "versions.0.signup_credits"),
     "too many credits": (version("included_credits = 1000001"), "versions.0.included_credits"),
     "a card that leads to no plan": (version('billing_added_plan = "two"'), "billing_added_plan"),
+    "an unheard-of way to collect": (version('collect = "sometimes"'), "versions.0.collect"),
+    "days that do not rise": (version("retry_days = [1, 1]"), "versions.0.retry_days"),
+    "days that fall": (version("retry_days = [3, 1]"), "versions.0.retry_days"),
+    "a try on the day itself": (version("retry_days = [0, 1]"), "versions.0.retry_days"),
+    "a try in a year": (version("retry_days = [1, 365]"), "versions.0.retry_days"),
+    "half a day": (version("retry_days = [0.5]"), "versions.0.retry_days"),
+    "days in words": (version('retry_days = ["1"]'), "versions.0.retry_days"),
+    "days that are one number": (version("retry_days = 3"), "versions.0.retry_days"),
     "dates that do not rise": (
         version("") + "[[one.versions]]\neffective = 2026-01-01\n",
         "versions",

@@ -13,10 +13,12 @@ from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import OperationalError
 
 from schemas.events import derived_fix_id
+from schemas.plans import load_plans
 from tests.builders import (
     DAY,
     HOUR,
     NOW,
+    PLAN_DATE,
     add_customer,
     book,
     charge,
@@ -31,11 +33,16 @@ from tests.builders import (
     settle_events,
 )
 from worker.billing.book import Book
-from worker.billing.charges import ChargeStatus
+from worker.billing.charges import IN_FLIGHT, ChargeStatus, Why
 from worker.billing.fix import FixOutcome
+from worker.billing.journal import Journal
 from worker.billing.known import Known
+from worker.billing.payments import begin_attempt
+from worker.billing.payments import replace as replace_charge
+from worker.billing.policy import policy_of
 from worker.storage import bulk, tables
 from worker.storage.books import known_fixes, open_books
+from worker.storage.charges import ChargeKey, fixes_on, standing_lines
 from worker.storage.post import post
 
 DERIVED = derived_fix_id("github.com", 42, 7)
@@ -113,17 +120,102 @@ def test_grants_come_in_their_order_of_use_without_the_used_up(engine: Engine) -
     assert [each.grant_id for each in read.grants] == ["soon", "never"]
 
 
-def test_only_the_open_charge_is_read(engine: Engine, owner: Engine) -> None:
+@pytest.mark.parametrize("status", IN_FLIGHT)
+def test_the_open_charge_and_the_one_in_flight_are_read(
+    engine: Engine, status: ChargeStatus
+) -> None:
     add_customer(engine)
-    paid = charge(100, ChargeStatus.PAID, charge_id="ch_paid")
-    frozen = charge(200, ChargeStatus.FROZEN, charge_id="ch_frozen")
+    in_flight = charge(200, status, charge_id="ch_in_flight", due_why=Why.NEW_CARD, applied=9)
     takes_lines = charge(300, charge_id="ch_open")
-    with owner.begin() as tx:
-        bulk.append(tx, tables.charges, [paid, frozen, takes_lines])
+    over = [
+        charge(100, ChargeStatus.PAID, charge_id="ch_paid"),
+        charge(100, ChargeStatus.VOID, charge_id="ch_void"),
+    ]
+    with engine.begin() as tx:
+        bulk.append(tx, tables.charges, [*over, in_flight, takes_lines])
 
     read = opened(engine)
 
-    assert read.open_charge == takes_lines
+    assert (read.open_charge, read.charge_in_flight) == (takes_lines, in_flight)
+
+
+def test_without_charges_none_is_read(engine: Engine) -> None:
+    add_customer(engine)
+
+    read = opened(engine)
+
+    assert (read.open_charge, read.charge_in_flight) == (None, None)
+
+
+def test_a_book_is_collected_as_its_plan_version_says(engine: Engine) -> None:
+    add_customer(engine)
+
+    read = opened(engine)
+
+    assert read.policy == policy_of(load_plans().pinned("payg", PLAN_DATE))
+
+
+def test_a_posted_charge_reads_back_equal(engine: Engine) -> None:
+    add_customer(engine)
+    with engine.begin() as tx:
+        bulk.append(tx, tables.charges, [charge(2900)])
+    frozen = charge(
+        2900,
+        ChargeStatus.FROZEN,
+        due_why=Why.OPERATOR,
+        applied=1,
+        dropped=2,
+        tries=3,
+        waits=4,
+        write_off=True,
+        resume_at=NOW + HOUR,
+        declined_at=NOW - DAY,
+        payment_intent="pi_1",
+    )
+    with engine.begin() as tx:
+        written = journal()
+        written.charges.change(frozen.charge_id, frozen)
+        post(tx, written)
+
+    read = opened(engine)
+
+    assert read.charge_in_flight == frozen
+
+
+def test_the_lines_of_a_withdrawn_charge_and_their_fixes_are_posted_to_another(
+    engine: Engine,
+) -> None:
+    add_customer(engine)
+    settle_events(engine, deployed("a"), deployed("b"))
+    with posting(engine) as (_, written, standing):
+        assert standing.open_charge is not None
+        begin_attempt(written, standing, standing.open_charge)
+    settle_events(engine, reverted("b"))
+
+    with posting(engine) as (tx, written, standing):
+        old = standing.charge_in_flight
+        assert old is not None
+        old.status, old.due_at = ChargeStatus.VOID, None
+        written.charges.change(old.charge_id, old)
+        lines = standing_lines(tx, ChargeKey("acme", old.charge_id))
+        replace_charge(written, standing, old, lines, fixes_on(tx, lines))
+
+    new = opened(engine).open_charge
+    assert new is not None
+    placed = {each["fix_id"]: each["charge_id"] for each in rows_of(engine, tables.charge_lines)}
+    assert placed == {"a": new.charge_id, "b": old.charge_id}
+    assert {each["fix_id"]: each["charge_id"] for each in rows_of(engine, tables.fixes)} == placed
+    assert (new.amount, old.amount, old.dropped) == (2900, 5800, 5800)
+
+
+@contextmanager
+def posting(engine: Engine) -> Iterator[tuple[Connection, Journal, Book]]:
+    """acme's book, and a journal that is posted at the end."""
+    with engine.begin() as tx:
+        books = open_books(tx, ["acme"])
+        written = journal(books["acme"])
+        yield tx, written, books["acme"]
+        post(tx, written)
 
 
 def test_a_posted_book_reads_back_equal(engine: Engine) -> None:
@@ -133,10 +225,12 @@ def test_a_posted_book_reads_back_equal(engine: Engine) -> None:
         written = books["acme"]
         opened_journal = journal(written)
         written.plan, written.past_due, written.has_payment_method = "pro", True, False
+        written.parked_at, written.parked_why, written.released_at = NOW, "why", NOW - DAY
         written.spending_cap, written.spent = 12345, 678
         written.spent_cycle = written.accepted_at = written.accepted_held_until = NOW
         written.move("grant", 7, "gift", happened_at=NOW, recorded_at=NOW)
-        written.move("charge", 29, "fix", happened_at=NOW, recorded_at=NOW)
+        for kind in ("charge", "unapplied_in", "apply", "refund", "dispute_opened"):
+            written.move(kind, 29, "why", happened_at=NOW, recorded_at=NOW)
         opened_journal.touched.add("acme")
         post(tx, opened_journal)
 

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import pytest
 from sqlalchemy import Engine
@@ -8,31 +8,40 @@ from sqlalchemy import Engine
 from tests.builders import (
     DAY,
     HOUR,
-    MINUTE,
     NOW,
     add_customer,
     attempt,
     charge,
+    deployed,
+    journal,
     one_row,
+    reverted,
     rows_of,
+    settle_events,
 )
 from worker.billing.answers import Answer, AnswerKind
-from worker.billing.charges import IN_FLIGHT, Charge, ChargeStatus
+from worker.billing.charges import Charge, ChargeStatus
+from worker.billing.policy import Tally
 from worker.storage import bulk, tables
+from worker.storage.books import open_books
 from worker.storage.charges import (
-    LEASE,
     ChargeKey,
     add_attempt,
-    answer_attempt,
     attempt_under_way,
-    claim_due_charges,
+    attempted_since,
     count_parked,
-    end_lease,
+    find_by_id,
     find_charge,
-    last_number,
+    fixes_on,
+    has_payment,
+    newest_attempt,
+    note_answer,
     read_charge,
     save_intent,
+    standing_lines,
+    status_of,
 )
+from worker.storage.post import post
 
 S = ChargeStatus
 WALL = datetime(2026, 7, 1, tzinfo=UTC)  # far from business time: the two must not be mixed
@@ -44,121 +53,15 @@ def add_charges(engine: Engine, *some: Charge) -> None:
         bulk.append(tx, tables.charges, some)
 
 
-def claimed(
-    engine: Engine, now: datetime = NOW, wall: datetime = WALL, limit: int = 10
-) -> list[str]:
-    with engine.begin() as tx:
-        return [key.charge_id for key in claim_due_charges(tx, now, wall, limit)]
-
-
-DUE = {
-    "open and due": (charge(), True),
-    "due this moment": (charge(due_at=NOW), True),
-    "not due yet": (charge(due_at=NOW + timedelta(microseconds=1)), False),
-    "never due": (charge(due_at=None), False),
-    "frozen, asked again": (charge(2900, S.FROZEN), True),
-    "declined, tried again": (charge(2900, S.DECLINED), True),
-    "leased": (charge(leased_until=WALL), False),
-    "lease over": (charge(leased_until=WALL - timedelta(microseconds=1)), True),
-}
-
-
-@pytest.mark.parametrize(("one", "due"), DUE.values(), ids=DUE)
-def test_what_is_due_and_not_leased_is_claimed(engine: Engine, one: Charge, due: bool) -> None:
+def test_a_charge_is_found_by_its_own_id(engine: Engine) -> None:
     add_customer(engine)
-    add_charges(engine, one)
-
-    found = claimed(engine)
-
-    assert found == (["ch_acme"] if due else [])
-
-
-def test_a_claim_is_a_lease_in_wall_time(engine: Engine) -> None:
-    add_customer(engine)
-    add_charges(engine, charge())
-
-    first, second = claimed(engine), claimed(engine)
-    after_the_lease = claimed(engine, wall=WALL + LEASE + timedelta(seconds=1))
-
-    assert (first, second, after_the_lease) == (["ch_acme"], [], ["ch_acme"])
-
-
-def test_a_lease_can_be_ended(engine: Engine) -> None:
-    add_customer(engine)
-    add_charges(engine, charge())
-    claimed(engine)
+    add_charges(engine, charge(2900, S.PARKED))
 
     with engine.begin() as tx:
-        end_lease(tx, KEY)
+        found, status = find_by_id(tx, "ch_acme"), status_of(tx, KEY)
+        nothing = find_by_id(tx, "ch_other")
 
-    assert claimed(engine) == ["ch_acme"]
-
-
-def test_the_longest_due_come_first_and_no_more_than_asked_for(engine: Engine) -> None:
-    for number in range(3):
-        add_customer(engine, f"c{number}")
-        late = charge(customer_id=f"c{number}", charge_id=f"ch_{number}", due_at=NOW - number * DAY)
-        add_charges(engine, late)
-
-    found = claimed(engine, limit=2)
-
-    assert found == ["ch_2", "ch_1"]
-
-
-@pytest.mark.parametrize("status", IN_FLIGHT)
-def test_an_open_charge_waits_behind_one_in_flight(engine: Engine, status: ChargeStatus) -> None:
-    add_customer(engine)
-    add_charges(engine, charge(100, status, charge_id="ch_before", due_at=None), charge())
-
-    found = claimed(engine)
-
-    assert found == []
-
-
-@pytest.mark.parametrize("status", [S.PAID, S.VOID])
-def test_an_open_charge_does_not_wait_behind_one_that_is_over(
-    engine: Engine, status: ChargeStatus
-) -> None:
-    add_customer(engine)
-    over = charge(100 if status is S.PAID else 0, status, charge_id="ch_before", due_at=None)
-    add_charges(engine, over, charge())
-
-    found = claimed(engine)
-
-    assert found == ["ch_acme"]
-
-
-def test_another_customers_charge_in_flight_is_no_obstacle(engine: Engine) -> None:
-    add_customer(engine)
-    add_customer(engine, "globex")
-    theirs = charge(100, S.FROZEN, customer_id="globex", charge_id="ch_theirs", due_at=None)
-    add_charges(engine, theirs, charge())
-
-    found = claimed(engine)
-
-    assert found == ["ch_acme"]
-
-
-def test_two_sweeps_at_once_claim_different_charges(engine: Engine) -> None:
-    for number in range(4):
-        add_customer(engine, f"c{number}")
-        add_charges(engine, charge(customer_id=f"c{number}", charge_id=f"ch_{number}"))
-
-    with engine.begin() as one, engine.begin() as other:
-        first = claim_due_charges(one, NOW, WALL, 2)
-        second = claim_due_charges(other, NOW, WALL, 10)
-
-    assert len(first) == len(second) == 2
-    assert not set(first) & set(second)
-
-
-def test_a_charge_of_a_customer_whose_clock_is_ahead_is_due_by_that_clock(engine: Engine) -> None:
-    add_customer(engine, clock_offset=40 * DAY)
-    add_charges(engine, charge(opened_at=NOW + 40 * DAY, due_at=NOW + 40 * DAY))
-
-    found = claimed(engine, now=NOW + MINUTE)
-
-    assert found == ["ch_acme"]
+    assert (found, status, nothing) == (KEY, S.PARKED, None)
 
 
 def test_a_charge_reads_back_as_it_was_written(engine: Engine) -> None:
@@ -180,12 +83,10 @@ def test_a_charge_reads_back_as_it_was_written(engine: Engine) -> None:
         ("pi_other", "ch_acme", True),
         ("pi_other", "ch_other", False),
         ("pi_other", None, False),
-        (None, "ch_acme", False),
-        (None, None, False),
     ],
 )
 def test_a_charge_is_found_by_its_payment_or_by_what_the_payment_says(
-    engine: Engine, payment_intent: str | None, charge_id: str | None, found: bool
+    engine: Engine, payment_intent: str, charge_id: str | None, found: bool
 ) -> None:
     add_customer(engine)
     add_charges(engine, charge(2900, S.PAID))
@@ -207,7 +108,7 @@ def test_an_attempt_is_under_way_until_it_is_answered(engine: Engine) -> None:
         meanwhile = attempt_under_way(tx, KEY)
         assert meanwhile is not None
         answer = Answer(AnswerKind.DECLINED, None, code="lost_card", message="no")
-        answer_attempt(tx, meanwhile, answer, WALL)
+        note_answer(tx, meanwhile, answer, WALL)
         afterwards = attempt_under_way(tx, KEY)
 
     assert (before, afterwards) == (None, None)
@@ -217,19 +118,90 @@ def test_an_attempt_is_under_way_until_it_is_answered(engine: Engine) -> None:
     assert stored["answered_at"] == WALL
 
 
-def test_attempts_are_counted_per_charge(engine: Engine) -> None:
+def test_the_payment_counts_for_more_than_what_it_says(engine: Engine) -> None:
+    add_customer(engine)
+    add_charges(engine, charge(2900, S.PAID), charge(100, charge_id="ch_named"))
+
+    with engine.begin() as tx:
+        key = find_charge(tx, "pi_ch_acme", "ch_named")
+
+    assert key == KEY
+
+
+def test_the_newest_attempt_is_that_of_the_highest_number(engine: Engine) -> None:
     add_customer(engine)
     add_charges(engine, charge(2900, S.FROZEN), charge(100, S.VOID, charge_id="ch_other"))
     with engine.begin() as tx:
-        none = last_number(tx, KEY)
+        none = newest_attempt(tx, KEY)
         add_attempt(tx, attempt(1))
-        answer_attempt(tx, attempt(1), Answer(AnswerKind.DECLINED), WALL)
+        note_answer(tx, attempt(1), Answer(AnswerKind.DECLINED), WALL)
         add_attempt(tx, attempt(2))
 
-        some = last_number(tx, KEY)
-        elsewhere = last_number(tx, ChargeKey("acme", "ch_other"))
+        newest = newest_attempt(tx, KEY)
+        elsewhere = newest_attempt(tx, ChargeKey("acme", "ch_other"))
 
-    assert (none, some, elsewhere) == (0, 2, 0)
+    assert (none, elsewhere) == (None, None)
+    assert newest == attempt(2, resumed=True)
+
+
+def test_what_was_attempted_is_added_up_for_one_customer_and_for_all(engine: Engine) -> None:
+    for customer_id in ("acme", "globex"):
+        add_customer(engine, customer_id)
+        add_charges(
+            engine, charge(status=S.FROZEN, customer_id=customer_id, charge_id=f"ch_{customer_id}")
+        )
+    with engine.begin() as tx:
+        add_attempt(tx, attempt(1, started_at=NOW - HOUR))
+        note_answer(tx, attempt(1), Answer(AnswerKind.DECLINED), WALL)
+        add_attempt(tx, attempt(2, started_at=NOW))
+        add_attempt(tx, attempt(1, customer_id="globex", started_at=NOW))
+
+        tallies = [
+            attempted_since(tx, NOW - DAY, "acme"),
+            attempted_since(tx, NOW - HOUR, "acme"),
+            attempted_since(tx, NOW - HOUR),
+            attempted_since(tx, NOW),
+        ]
+
+    assert tallies == [Tally(5800, 2), Tally(2900, 1), Tally(5800, 2), Tally(0, 0)]
+
+
+def test_the_lines_that_stand_and_their_fixes_are_read(engine: Engine) -> None:
+    add_customer(engine)
+    add_customer(engine, "globex")
+    settle_events(engine, deployed("a"), deployed("b"), deployed("c"), deployed("a", "globex"))
+    settle_events(engine, reverted("b"))
+    key = ChargeKey("acme", one_row(engine, tables.charges, customer_id="acme")["charge_id"])
+
+    with engine.begin() as tx:
+        lines = standing_lines(tx, key)
+        fixes = fixes_on(tx, lines)
+        none = fixes_on(tx, [])
+
+    assert sorted(each.fix_id for each in lines) == ["a", "c"]
+    assert {(each.customer_id, each.charge_id) for each in lines} == {key}
+    assert {(each.customer_id, each.charge_id) for each in fixes} == {key}
+    assert sorted(each.fix_id for each in fixes) == ["a", "c"]
+    assert none == []
+
+
+@pytest.mark.parametrize("kind", ["pay", "unapplied_in"])
+def test_a_payment_is_in_the_ledger_whatever_it_paid(engine: Engine, kind: str) -> None:
+    add_customer(engine, receivable=100, revenue=-100)
+    with engine.begin() as tx:
+        (standing,) = open_books(tx, ["acme"]).values()
+        written = journal(standing)
+        move = standing.move(kind, 100, "pi_1", happened_at=NOW, recorded_at=NOW)
+        written.transfers.append(move)
+        written.touched.add("acme")
+        post(tx, written)
+
+        found = [
+            has_payment(tx, *each)
+            for each in (("acme", "pi_1"), ("acme", "pi_2"), ("globex", "pi_1"))
+        ]
+
+    assert found == [True, False, False]
 
 
 def test_an_intent_is_saved_with_the_attempt_and_the_charge(engine: Engine) -> None:
@@ -255,18 +227,9 @@ def test_an_answer_without_an_intent_forgets_none(
         add_attempt(tx, attempt(payment_intent="pi_1"))
 
     with engine.begin() as tx:
-        answer_attempt(tx, attempt(), Answer(AnswerKind.DECLINED, told), WALL)
+        note_answer(tx, attempt(), Answer(AnswerKind.DECLINED, told), WALL)
 
     assert [row["payment_intent"] for row in rows_of(engine, tables.attempts)] == [kept]
-
-
-def test_a_charge_that_fell_due_while_nobody_looked_is_still_there(engine: Engine) -> None:
-    add_customer(engine)
-    add_charges(engine, charge(due_at=NOW - 400 * DAY, leased_until=WALL - 300 * DAY - HOUR))
-
-    found = claimed(engine)
-
-    assert found == ["ch_acme"]
 
 
 def test_charges_that_wait_for_an_operator_are_counted(engine: Engine) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -24,15 +24,18 @@ from tests.builders import (
     settle_entries,
     settle_events,
 )
-from worker.billing.answers import Webhook
+from worker.billing.hints import Webhook
 from worker.billing.ledger import NO_HEAD
 from worker.storage import tables
 from worker.storage.api_keys import ApiKey, add_key, find_key, list_keys, note_use, revoke_key
+from worker.storage.collecting import running_since, switch, why_stopped
 from worker.storage.customers import (
     Customer,
     find_customer,
     keep_stripe_customer,
     open_first_book,
+    owner_of,
+    owner_of_method,
     set_payment_method,
 )
 from worker.storage.customers import (
@@ -52,8 +55,8 @@ from worker.storage.stripe_events import (
     TRY_AGAIN,
     claim_due_events,
     finish_event,
-    intent_of_event,
     postpone_event,
+    read_event,
     store_event,
 )
 from worker.storage.waiting import due_waiting, take_waiting
@@ -171,14 +174,14 @@ def test_an_entry_is_parked_once(engine: Engine) -> None:
 # Webhooks.
 
 
-def webhook(event_id: str = "evt_1", payment_intent: str | None = "pi_1") -> Webhook:
-    return Webhook(event_id, "payment_intent.succeeded", False, payment_intent, b"as signed")
+def webhook(event_id: str = "evt_1", object_id: str | None = "pi_1") -> Webhook:
+    return Webhook(event_id, "payment_intent.succeeded", False, object_id, b"as signed")
 
 
 def test_a_webhook_is_stored_once_whatever_comes_later(engine: Engine) -> None:
     with engine.begin() as tx:
         store_event(tx, webhook(), NOW)
-        store_event(tx, webhook(payment_intent="pi_2"), NOW + HOUR)
+        store_event(tx, webhook(object_id="pi_2"), NOW + HOUR)
 
     stored = one_row(engine, tables.stripe_events)
 
@@ -186,15 +189,14 @@ def test_a_webhook_is_stored_once_whatever_comes_later(engine: Engine) -> None:
     assert (stored["received_at"], stored["due_at"]) == (NOW, NOW)
 
 
-@pytest.mark.parametrize("intent", ["pi_1", None])
-def test_a_webhook_says_which_payment_it_is_about(engine: Engine, intent: str | None) -> None:
+@pytest.mark.parametrize("object_id", ["pi_1", None])
+def test_a_webhook_says_what_it_is_about(engine: Engine, object_id: str | None) -> None:
     with engine.begin() as tx:
-        store_event(tx, webhook(payment_intent=intent), NOW)
+        store_event(tx, webhook(object_id=object_id), NOW)
 
-        about = intent_of_event(tx, "evt_1")
-        unknown = intent_of_event(tx, "evt_2")
+        about = read_event(tx, "evt_1")
 
-    assert (about, unknown) == (intent, None)
+    assert about == ("payment_intent.succeeded", object_id)
 
 
 def claim(engine: Engine, wall: Any = NOW) -> list[str]:
@@ -397,6 +399,33 @@ def test_a_first_book_is_empty_and_starts_the_chain(engine: Engine) -> None:
     stored = one_row(engine, tables.books)
     assert (stored["head"], stored["seq"], stored["credits"]) == (NO_HEAD, 0, 0)
     assert (stored["plan"], stored["has_payment_method"]) == ("trial", False)
+
+
+def test_a_customer_is_found_by_what_stripe_calls_them(engine: Engine) -> None:
+    add_customer(engine)
+    add_customer(engine, "globex", card=False)
+
+    with engine.begin() as tx:
+        owners = [owner_of(tx, each) for each in ("cus_acme", "cus_globex", None)]
+        of_methods = [owner_of_method(tx, each) for each in ("pm_acme", "pm_globex")]
+
+    assert (owners, of_methods) == (["acme", None, None], ["acme", None])
+
+
+# Collecting.
+
+
+def test_collecting_runs_until_it_is_stopped(engine: Engine) -> None:
+    with engine.begin() as tx:
+        before = why_stopped(tx), running_since(tx)
+        switch(tx, stopped_at=NOW, why="a drill")
+        stopped = why_stopped(tx), running_since(tx)
+        switch(tx, started_at=NOW + HOUR)
+        started = why_stopped(tx), running_since(tx)
+
+    never = datetime.min.replace(tzinfo=UTC)
+    assert (before, stopped, started) == ((None, never), ("a drill", never), (None, NOW + HOUR))
+    assert len(rows_of(engine, tables.collecting)) == 1
 
 
 def test_a_grant_is_remembered_after_it_is_used_up(engine: Engine) -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections import Counter
+
 from sqlalchemy import Engine, update
 
 from tests.builders import attempt, one_row, usd
@@ -33,8 +35,10 @@ def test_without_a_customer_everybodys_are_listed(engine: Engine) -> None:
     with engine.begin() as tx:
         fixes, charges = list_fixes(tx), list_charges(tx)
 
-    assert [each.customer_id for each in fixes] == ["acme"] * 8 + ["globex"] * 2 + ["umbrella"]
-    assert [each.customer_id for each in charges] == ["acme", "acme", "globex"]
+    counts = Counter(each.customer_id for each in fixes)
+    assert counts == {"acme": 8, "globex": 2, "hooli": 3, "umbrella": 1}
+    assert [each.customer_id for each in fixes] == sorted(counts.elements())
+    assert [each.customer_id for each in charges] == ["acme", "acme", "globex", "hooli"]
 
 
 def test_charges_are_listed_with_the_payment_that_collected_them(engine: Engine) -> None:

@@ -12,11 +12,14 @@ from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from redis import Redis
 from sqlalchemy import Connection, Engine, text
+from sqlalchemy.engine.interfaces import IsolationLevel
 
 from worker.api.problems import Refusal
 from worker.clock import Clock
 from worker.keys import check_key
+from worker.links import Links
 from worker.storage.api_keys import ApiKey
+from worker.stripe_gateway import StripeGateway
 
 bearer = HTTPBearer(auto_error=False, description="An API key: fbk_…")
 
@@ -29,7 +32,8 @@ class Doors:
     redis: Redis
     clock: Clock
     webhook_secrets: Sequence[str]  # several while one is being rotated
-    livemode: bool  # whether our Stripe key moves real money
+    stripe: StripeGateway
+    links: Links | None  # None: the settings name no address for customers
 
 
 def doors_of(request: Request) -> Doors:
@@ -53,6 +57,16 @@ def caller(
 Caller = Annotated[ApiKey, Depends(caller)]
 
 
+def links_of(doors: Opened) -> Links:
+    """What makes links for customers; 503 where they could not be reached."""
+    if doors.links is None:
+        raise Refusal(HTTPStatus.SERVICE_UNAVAILABLE, "Set PUBLIC_URL and LINK_SECRET for this.")
+    return doors.links
+
+
+CustomerLinks = Annotated[Links, Depends(links_of)]
+
+
 def may(key: ApiKey, scope: str) -> bool:
     return scope in key.scopes or "admin" in key.scopes
 
@@ -73,11 +87,21 @@ def not_found(customer_id: str) -> Refusal:
     return Refusal(HTTPStatus.NOT_FOUND, f"There is no customer {customer_id}.")
 
 
+def need_admin(key: ApiKey, customer_id: str) -> None:
+    """What brings a customer to a page about their money takes more than reading."""
+    if not serves(key, customer_id):
+        raise not_found(customer_id)
+    if not may(key, "admin"):
+        raise Refusal(HTTPStatus.FORBIDDEN, "This key may not do that; it needs the scope admin.")
+
+
 @contextmanager
-def rows_of(customer_id: str, engine: Engine) -> Iterator[Connection]:
+def rows_of(
+    customer_id: str, engine: Engine, isolation: IsolationLevel = "REPEATABLE READ"
+) -> Iterator[Connection]:
     """One snapshot in which row-level security shows this customer's rows and no others."""
     name = text("SELECT set_config('fixbill.customer_id', :customer_id, true)")
-    snapshot = engine.connect().execution_options(isolation_level="REPEATABLE READ")
+    snapshot = engine.connect().execution_options(isolation_level=isolation)
     with snapshot as connection, connection.begin():
         connection.execute(name, {"customer_id": customer_id})
         yield connection

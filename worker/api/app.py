@@ -8,13 +8,14 @@ from importlib.metadata import version
 from fastapi import FastAPI, Request, Response
 
 from worker import inbox, telemetry
-from worker.api import customers, health, track_fix, webhooks
+from worker.api import customers, health, pay, track_fix, webhooks
 from worker.api.access import Doors
 from worker.api.problems import answer_problems
 from worker.clock import Clock
+from worker.process import open_links
 from worker.settings import settings
 from worker.storage.engine import API, connect
-from worker.stripe_gateway import is_live
+from worker.stripe_gateway import StripeGateway
 
 
 async def traced(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
@@ -35,7 +36,8 @@ def create_app() -> FastAPI:
             redis=inbox.connect(env.inbox_url()),
             clock=Clock(),
             webhook_secrets=env.webhook_secrets(),
-            livemode=is_live(env.need("stripe_api_key")),
+            stripe=StripeGateway(env.need("stripe_api_key"), env.stripe_api_base),
+            links=open_links(),
         )
     )
 
@@ -49,6 +51,6 @@ def build_app(doors: Doors) -> FastAPI:
     app.state.doors = doors
     app.middleware("http")(traced)
     answer_problems(app)
-    for module in (track_fix, customers, webhooks, health):
+    for module in (track_fix, customers, pay, webhooks, health):
         app.include_router(module.router)
     return app

@@ -11,7 +11,7 @@ from starlette.responses import JSONResponse, Response
 from worker.api.access import Doors, Opened
 from worker.api.problems import Refusal, problems
 from worker.storage.stripe_events import store_event
-from worker.stripe_gateway import WEBHOOK_BYTES_MAX, BadWebhook, verified_webhook
+from worker.stripe_webhooks import WEBHOOK_BYTES_MAX, BadWebhook, verified_webhook
 
 router = APIRouter()
 
@@ -33,7 +33,7 @@ def store(body: bytes, signature: str | None, doors: Doors) -> None:
     now = doors.clock.wall()
     try:
         webhook = verified_webhook(body, signature, doors.webhook_secrets, now)
-        if webhook.livemode != doors.livemode:
+        if webhook.livemode != doors.stripe.livemode:
             raise BadWebhook("livemode: test and live events do not mix")
     except BadWebhook as error:
         raise Refusal(HTTPStatus.BAD_REQUEST, str(error)) from error

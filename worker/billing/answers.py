@@ -34,16 +34,7 @@ class Answer(NamedTuple):
     message: str | None = None
     latest_charge: str | None = None  # Stripe's own charge: one per time the bank was asked
     advice: str | None = None  # the network's: whether another try makes sense
-
-
-class Webhook(NamedTuple):
-    """An event that Stripe has signed: a hint that something has changed."""
-
-    event_id: str
-    type: str
-    livemode: bool
-    payment_intent: str | None  # the one it is about, if it is about one
-    body: bytes  # the very bytes that were signed
+    status: int | None = None  # of HTTP, where the reply was an error
 
 
 # docs.stripe.com/payments/paymentintents/lifecycle
@@ -86,13 +77,14 @@ def classify(status: int | None, body: object) -> Answer:
     error = body.get("error")
     if not isinstance(error, Mapping):
         return Answer(AnswerKind.UNKNOWN, message=f"HTTP {status} without an error object")
-    code = text(error.get("decline_code")) or text(error.get("code")) or text(error.get("type"))
+    code = code_in(error) or text(error.get("type"))
     return Answer(
         kind_of_error(status, error),
         payment_intent=text(part(error, "payment_intent").get("id")),
         code=code,
         message=text(error.get("message")),
-        advice=advice_in(error),
+        advice=DO_NOT_TRY_AGAIN if is_without_card(error) else advice_in(error),
+        status=status,
     )
 
 
@@ -101,16 +93,28 @@ def of_intent(body: Mapping[str, Any]) -> Answer:
     if body.get("object") != "payment_intent":
         return Answer(AnswerKind.UNKNOWN, message="the reply is no payment intent")
     error = part(body, "last_payment_error")
+    status = str(body.get("status"))
+    kind = BY_INTENT_STATUS.get(status, AnswerKind.UNKNOWN)
     return Answer(
-        BY_INTENT_STATUS.get(str(body.get("status")), AnswerKind.UNKNOWN),
+        kind,
         payment_intent=text(body.get("id")),
         money=money_in(body),
         stripe_customer=text(body.get("customer")),
         charge_id=text(part(body, "metadata").get("charge_id")),
-        code=text(error.get("decline_code")) or text(error.get("code")),
+        code=status if kind is AnswerKind.UNKNOWN else code_in(error),
         latest_charge=text(body.get("latest_charge")),
         advice=advice_in(error),
     )
+
+
+def as_asked(answer: Answer, parameters: Mapping[str, Any]) -> Answer:
+    """An intent that differs from what was asked for must not be confirmed, nor booked."""
+    about_an_intent = answer.kind in (AnswerKind.SUCCEEDED, AnswerKind.READY)
+    asked = Money(parameters["amount"], parameters["currency"]), parameters["customer"]
+    if not about_an_intent or (answer.money, answer.stripe_customer) == asked:
+        return answer
+    message = f"Stripe's intent is about {answer.money} of {answer.stripe_customer}"
+    return answer._replace(kind=AnswerKind.OUR_BUG, code="differs_from_asked", message=message)
 
 
 def refusal_on(intent: Answer) -> Answer:
@@ -128,14 +132,26 @@ def kind_of_error(status: int, error: Mapping[str, Any]) -> AnswerKind:
         return AnswerKind.LATER
     if status == 409 or status >= 500:
         return AnswerKind.UNKNOWN
+    if is_without_card(error):
+        return AnswerKind.DECLINED
     if error.get("code") == "payment_intent_unexpected_state":
         return AnswerKind.UNKNOWN  # someone else moved it: asking for the intent will tell
     return AnswerKind.OUR_BUG if 400 <= status < 500 else AnswerKind.UNKNOWN
 
 
+def is_without_card(error: Mapping[str, Any]) -> bool:
+    """The payment method was detached or used up: only another one can pay."""
+    return error.get("param") == "payment_method" and error.get("type") == "invalid_request_error"
+
+
 def is_hard(answer: Answer) -> bool:
     """A decline after which trying again is forbidden or useless."""
     return answer.code in HARD_DECLINES or answer.advice == DO_NOT_TRY_AGAIN
+
+
+def code_in(error: Mapping[str, Any]) -> str | None:
+    """The bank's word where there is one, else Stripe's."""
+    return text(error.get("decline_code")) or text(error.get("code"))
 
 
 def advice_in(error: Mapping[str, Any]) -> str | None:

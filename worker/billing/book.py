@@ -10,6 +10,7 @@ from worker.billing.charges import Charge
 from worker.billing.fix import Fix
 from worker.billing.grants import Grant
 from worker.billing.ledger import CREDIT, CREDIT_ACCOUNTS, MOVEMENTS, NO_HEAD, Transfer, chain_hash
+from worker.billing.policy import AT_ONCE, Policy
 
 
 @dataclass(slots=True)
@@ -23,8 +24,13 @@ class Book:
     price: Money | None  # of a fix without a credit, under this plan version
     open_charge: Charge | None  # the one that takes lines
     fresh_charge_id: str  # for the next one
+    charge_in_flight: Charge | None = None  # the one that is being collected
+    policy: Policy = AT_ONCE  # how this plan version is collected
     has_payment_method: bool = False
     past_due: bool = False
+    parked_at: datetime | None = None  # since then nothing is collected from this customer
+    parked_why: str | None = None
+    released_at: datetime | None = None  # wall time; the circuit breaker counts from here on
     spending_cap: int | None = None  # minor units per cycle; None is no cap
     spent: int = 0  # minor units charged in the cycle that starts at `spent_cycle`
     spent_cycle: datetime | None = None
@@ -40,11 +46,23 @@ class Book:
     revenue: int = 0
     receivable: int = 0
     cash: int = 0
+    unapplied: int = 0  # never above 0: money of the customer's that no charge explains
+    refunded: int = 0
+    disputed: int = 0
+    lost: int = 0
+    written_off: int = 0
     grants: list[Grant] = field(default_factory=list)  # with credits left, in order of use
     backlog: list[Fix] = field(default_factory=list)  # the oldest held fixes, oldest first
 
     def usable_grant(self, now: datetime) -> Grant | None:
         return next((grant for grant in self.grants if grant.usable(now)), None)
+
+    def unpaid_charge(self, charge_id: str | None) -> Charge | None:
+        """The charge with this id, while it is open or in flight."""
+        for charge in (self.open_charge, self.charge_in_flight):
+            if charge is not None and charge.charge_id == charge_id:
+                return charge
+        return None
 
     def backlog_may_settle(self) -> bool:
         """Whether there is a credit, or the customer's agreement, for it."""

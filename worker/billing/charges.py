@@ -16,12 +16,13 @@ class ChargeStatus(StrEnum):
     """Where a charge stands."""
 
     OPEN = "open"  #: takes lines
-    FROZEN = "frozen"  #: amount and lines fixed for ever; an attempt is under way or due
+    FROZEN = "frozen"  #: amount and lines fixed; an attempt is under way
     DECLINED = "declined"  #: the bank said no; tried again at `due_at`, or never if that is empty
     ACTION_REQUIRED = "action_required"  #: the customer must authenticate
     PARKED = "parked"  #: something is wrong on our side; an operator looks
+    WITHDRAWING = "withdrawing"  #: the debt has changed: waits until Stripe cancelled the intent
     PAID = "paid"  #: the money is here; final
-    VOID = "void"  #: every line was removed; final
+    VOID = "void"  #: no line is left on it, or its debt was written off; final
 
 
 #: A customer has at most one charge in these states: a second one waits, open, behind it.
@@ -30,32 +31,93 @@ IN_FLIGHT = (
     ChargeStatus.DECLINED,
     ChargeStatus.ACTION_REQUIRED,
     ChargeStatus.PARKED,
+    ChargeStatus.WITHDRAWING,
 )
+
+FINAL = (ChargeStatus.PAID, ChargeStatus.VOID)
+
+#: The one table of how a charge may move on; the schema refuses every other way.
+TRANSITIONS = {
+    ChargeStatus.OPEN: (ChargeStatus.FROZEN, ChargeStatus.PAID, ChargeStatus.VOID),
+    ChargeStatus.FROZEN: (
+        ChargeStatus.PAID,
+        ChargeStatus.DECLINED,
+        ChargeStatus.ACTION_REQUIRED,
+        ChargeStatus.PARKED,
+        ChargeStatus.WITHDRAWING,
+    ),
+    ChargeStatus.DECLINED: (
+        ChargeStatus.FROZEN,
+        ChargeStatus.PAID,
+        ChargeStatus.ACTION_REQUIRED,
+        ChargeStatus.PARKED,
+        ChargeStatus.WITHDRAWING,
+    ),
+    ChargeStatus.ACTION_REQUIRED: (
+        ChargeStatus.FROZEN,
+        ChargeStatus.PAID,
+        ChargeStatus.PARKED,
+        ChargeStatus.WITHDRAWING,
+    ),
+    ChargeStatus.PARKED: (ChargeStatus.FROZEN, ChargeStatus.PAID, ChargeStatus.WITHDRAWING),
+    ChargeStatus.WITHDRAWING: (ChargeStatus.PAID, ChargeStatus.PARKED, ChargeStatus.VOID),
+    ChargeStatus.PAID: (),
+    ChargeStatus.VOID: (),
+}
+
+
+class Why(StrEnum):
+    """Why an attempt is made; only scheduled ones use up the tries of the dunning policy."""
+
+    SCHEDULED = "scheduled"
+    MANUAL = "manual"  #: the customer, through a link
+    NEW_CARD = "new_card"
+    OPERATOR = "operator"
 
 
 @dataclass(slots=True)
 class Charge:
-    """`amount` and the line prices are minor units of `currency`."""
+    """Amounts are minor units of `currency`; `amount` never changes once the charge is frozen."""
 
     customer_id: str
     charge_id: str
     status: ChargeStatus
-    amount: int
+    amount: int  # of its lines; of those it had when it was frozen
     currency: str
     opened_at: datetime
     due_at: datetime | None  # business time
+    due_why: Why = Why.SCHEDULED  # the reason of the attempt that is due or under way
+    applied: int = 0  # the part that unapplied money paid
+    asked_amount: int = 0  # what the card is asked for; never changes once it is frozen
+    dropped: int = 0  # the part that has left it since it was frozen
+    returned: int = 0  # the part of what was collected that went back to the card
+    tries: int = 0  # scheduled attempts that were declined
+    waits: int = 0  # times in a row that Stripe gave no final answer
+    write_off: bool = False  # once withdrawn, its debt is given up
+    resume_at: datetime | None = None  # once withdrawn, its replacement is due
     leased_until: datetime | None = None  # wall time
     frozen_at: datetime | None = None
+    declined_at: datetime | None = None  # the first time
     paid_at: datetime | None = None
     payment_intent: str | None = None
 
     @property
-    def money(self) -> Money:
-        return Money(self.amount, self.currency)
+    def asked(self) -> Money:
+        """What Stripe is asked to collect."""
+        return Money(self.asked_amount, self.currency)
+
+    @property
+    def owed(self) -> int:
+        """What is still owed of it; below 0 never."""
+        return self.amount - self.applied - self.dropped
 
     def worth_collecting(self) -> bool:
         """Less than Stripe's minimum is carried over: the charge stays open for more lines."""
-        return self.amount >= STRIPE_MINIMUM.get(self.currency, 50)
+        return self.amount >= minimum(self.currency)
+
+
+def minimum(currency: str) -> int:
+    return STRIPE_MINIMUM.get(currency, 50)
 
 
 @dataclass(slots=True)

@@ -98,5 +98,5 @@ def decide_revert(book: Book, fix: Fix | None, event: Event) -> Outcome:
         return Reverted(fix, "dropped")
     if fix.outcome is FixOutcome.CREDITED:
         return Reverted(fix, "given_back")
-    still_open = book.open_charge is not None and book.open_charge.charge_id == fix.charge_id
-    return Reverted(fix, "uncharged" if still_open else "compensated")
+    unpaid = book.unpaid_charge(fix.charge_id)
+    return Reverted(fix, "compensated" if unpaid is None else "uncharged")

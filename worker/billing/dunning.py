@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from hashlib import sha256
 from typing import NamedTuple
 
 from worker.billing.answers import Answer, AnswerKind, is_hard
-from worker.billing.charges import Charge, ChargeStatus
+from worker.billing.charges import Charge, ChargeStatus, Why
+from worker.billing.cycles import month_of
+from worker.billing.policy import Policy
 
-ASK_AGAIN = timedelta(seconds=10)  # after an unknown outcome
-COME_BACK = timedelta(seconds=15)  # after "too many requests"
-
-
-class Policy(NamedTuple):
-    """When a declined charge is tried again: days after it was frozen."""
-
-    retry_days: tuple[int, ...] = (1, 3, 5, 7)
+# After an unknown outcome, or "too many requests": the first pause, and the longest.
+ASK_AGAIN = timedelta(seconds=10), timedelta(hours=1)
+COME_BACK = timedelta(seconds=15), timedelta(minutes=5)
 
 
 class Step(NamedTuple):
@@ -27,28 +25,63 @@ class Step(NamedTuple):
     past_due: bool | None = None  # what this makes of the customer; None: no change
 
 
-def next_step(
-    charge: Charge, attempt_number: int, answer: Answer, policy: Policy, now: datetime
-) -> Step:
-    """The pure rule over (charge, attempt, answer). Waiting uses up no attempt."""
+def next_step(charge: Charge, answer: Answer, policy: Policy, now: datetime) -> Step:
+    """The pure rule over (charge, answer). Waiting uses up no try."""
     if answer.kind is AnswerKind.SUCCEEDED:
-        if answer.money != charge.money:
-            return Step(ChargeStatus.PARKED, None, answered=True)
         return Step(ChargeStatus.PAID, None, answered=True, past_due=False)
-    if answer.kind in (AnswerKind.UNKNOWN, AnswerKind.READY):
-        return Step(charge.status, now + ASK_AGAIN, answered=False)
     if answer.kind is AnswerKind.LATER:
-        return Step(charge.status, now + COME_BACK, answered=False)
+        return Step(charge.status, now + pause(charge, *COME_BACK), answered=False)
+    if answer.kind is AnswerKind.UNKNOWN:
+        return Step(charge.status, now + pause(charge, *ASK_AGAIN), answered=False)
+    if answer.kind is AnswerKind.OUR_BUG:
+        return Step(ChargeStatus.PARKED, None, answered=True)
+    if charge.status is ChargeStatus.WITHDRAWING:
+        return after_withdrawal(charge, answer, now)
+    if answer.kind is AnswerKind.READY:
+        return Step(charge.status, now + pause(charge, *ASK_AGAIN), answered=False)
     if answer.kind is AnswerKind.NEEDS_CUSTOMER:
         return Step(ChargeStatus.ACTION_REQUIRED, None, answered=True, past_due=True)
     if answer.kind is AnswerKind.DECLINED:
-        return after_decline(charge, attempt_number, answer, policy)
-    return Step(ChargeStatus.PARKED, None, answered=True)
+        return after_decline(charge, answer, policy, now)
+    return Step(ChargeStatus.PARKED, None, answered=True)  # someone cancelled it at Stripe
 
 
-def after_decline(charge: Charge, attempt_number: int, answer: Answer, policy: Policy) -> Step:
-    out_of_tries = attempt_number > len(policy.retry_days)
-    if is_hard(answer) or out_of_tries or charge.frozen_at is None:
-        return Step(ChargeStatus.DECLINED, None, answered=True, past_due=True)
-    due_at = charge.frozen_at + timedelta(days=policy.retry_days[attempt_number - 1])
-    return Step(ChargeStatus.DECLINED, due_at, answered=True)
+def after_withdrawal(charge: Charge, answer: Answer, now: datetime) -> Step:
+    """Only an intent that is cancelled for good makes room for another one."""
+    if answer.kind is AnswerKind.CANCELED:
+        return Step(ChargeStatus.VOID, None, answered=True)
+    if answer.kind is AnswerKind.READY:
+        return Step(charge.status, now + pause(charge, *ASK_AGAIN), answered=False)
+    return Step(charge.status, now, answered=True)
+
+
+def after_decline(charge: Charge, answer: Answer, policy: Policy, now: datetime) -> Step:
+    tries = max(1, charge.tries + (charge.due_why is Why.SCHEDULED))
+    due_at = None if is_hard(answer) else retry_at(charge.declined_at or now, tries, policy, now)
+    past_due = True if due_at is None else None
+    return Step(ChargeStatus.DECLINED, due_at, answered=True, past_due=past_due)
+
+
+def due_at(policy: Policy, now: datetime) -> datetime:
+    """When a charge that is opened now is to be collected."""
+    return now if policy.collect == "at_once" else month_of(now).end
+
+
+def retry_at(declined_at: datetime, tries: int, policy: Policy, now: datetime) -> datetime | None:
+    """When the next scheduled try is due, `tries` of them having failed; None after the last.
+
+    After a standstill the days between two tries are kept: what was missed is not caught up.
+    """
+    if tries > len(policy.retry_days):
+        return None
+    day = policy.retry_days[tries - 1]
+    gap = day - (policy.retry_days[tries - 2] if tries > 1 else 0)
+    planned = declined_at + timedelta(days=day)
+    return planned if planned > now else now + timedelta(days=gap)
+
+
+def pause(charge: Charge, first: timedelta, longest: timedelta) -> timedelta:
+    """Twice as long each time, up to the longest; spread over half of it so that a crowd parts."""
+    whole: timedelta = min(first * 2 ** min(charge.waits, 20), longest)
+    seed = sha256(f"{charge.charge_id} {charge.waits}".encode()).digest()[0]
+    return whole * (0.5 + seed / 510)

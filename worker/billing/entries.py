@@ -10,6 +10,7 @@ from schemas.money import Money
 from worker.billing.book import Book
 from worker.billing.charges import Charge, ChargeStatus, Line
 from worker.billing.cycles import cycle_for, month_of
+from worker.billing.dunning import due_at
 from worker.billing.fix import Arrival, Fix, FixOutcome
 from worker.billing.grants import Grant
 from worker.billing.journal import Claim, Counted, Journal, Move
@@ -111,13 +112,10 @@ def consume(journal: Journal, book: Book, fix: Fix, grant: Grant, now: datetime)
 
 def charge(journal: Journal, book: Book, fix: Fix, price: Money, now: datetime) -> None:
     """A line on the open charge; the price is pinned here."""
-    owed = book.open_charge
-    if owed is None:
-        owed = book.open_charge = open_charge(journal, book, now)
-    else:
-        journal.charges.change(owed.charge_id, owed)
+    owed = book.open_charge or open_charge(journal, book)
+    journal.charges.change(owed.charge_id, owed)
     owed.amount += price.amount
-    owed.due_at = owed.due_at or now  # it may have been carried over as too small
+    owed.due_at = owed.due_at or due_at(book.policy, now)  # it may have been carried over
     cycle_start = month_of(now).start
     book.spent, book.spent_cycle = book.spent_in(cycle_start) + price.amount, cycle_start
     fix.outcome, fix.charge_id = FixOutcome.CHARGED, owed.charge_id
@@ -137,15 +135,17 @@ def charge(journal: Journal, book: Book, fix: Fix, price: Money, now: datetime) 
     )
 
 
-def open_charge(journal: Journal, book: Book, now: datetime) -> Charge:
-    opened = Charge(
+def open_charge(journal: Journal, book: Book) -> Charge:
+    """The charge that takes the lines from now on."""
+    now = journal.time_of(book)
+    opened = book.open_charge = Charge(
         book.customer_id,
         book.fresh_charge_id,
         ChargeStatus.OPEN,
         0,
         book.currency,
         opened_at=now,
-        due_at=now,
+        due_at=due_at(book.policy, now),
     )
     journal.charges.add(opened.charge_id, opened)
     return opened

@@ -13,7 +13,16 @@ from typing import NamedTuple
 CREDIT = "credit"  # the unit of credits; any other unit is a currency, in minor units
 
 CREDIT_ACCOUNTS = ("issued", "credits", "consumed")
-MONEY_ACCOUNTS = ("revenue", "receivable", "cash")
+MONEY_ACCOUNTS = (
+    "revenue",
+    "receivable",
+    "cash",
+    "unapplied",
+    "refunded",
+    "disputed",
+    "lost",
+    "written_off",
+)
 ACCOUNTS = CREDIT_ACCOUNTS + MONEY_ACCOUNTS
 
 # Every way value can move: kind → (from, to). docs/ledger.md explains each line.
@@ -21,9 +30,23 @@ MOVEMENTS = {
     "grant": ("issued", "credits"),
     "consume": ("credits", "consumed"),
     "give_back": ("consumed", "credits"),
+    "claw_back": ("credits", "issued"),
+    "reissue": ("issued", "credits"),
     "charge": ("revenue", "receivable"),
     "uncharge": ("receivable", "revenue"),
+    "invoice": ("revenue", "receivable"),
     "pay": ("receivable", "cash"),
+    "unapplied_in": ("unapplied", "cash"),
+    "apply": ("receivable", "unapplied"),
+    "unapply": ("unapplied", "receivable"),
+    "refund": ("cash", "refunded"),
+    "refund_failed": ("refunded", "cash"),
+    "refund_unapplied": ("cash", "unapplied"),
+    "refund_unapplied_failed": ("unapplied", "cash"),
+    "dispute_opened": ("cash", "disputed"),
+    "dispute_won": ("disputed", "cash"),
+    "dispute_lost": ("disputed", "lost"),
+    "write_off": ("receivable", "written_off"),
 }
 
 NO_HEAD = bytes(32)  # what the first transfer of a customer is chained to

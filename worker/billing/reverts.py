@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from schemas.money import Money
 from worker.billing.book import Book
-from worker.billing.charges import Charge, Line
+from worker.billing.charges import Charge, ChargeStatus, Line
 from worker.billing.cycles import month_of
 from worker.billing.entries import counted, file_fix, new_fix
 from worker.billing.fix import Arrival, Fix, FixOutcome
@@ -14,6 +14,7 @@ from worker.billing.giving import give, put_in_order
 from worker.billing.grants import Grant
 from worker.billing.journal import Journal, Move
 from worker.billing.outcome import Reverted
+from worker.billing.payments import drop_line
 
 REVERT = "revert:"  # before the fix id: the key of the credit for a fix that was paid in money
 
@@ -82,12 +83,15 @@ def grant_of(journal: Journal, book: Book, fix: Fix) -> Grant:
 
 
 def uncharge(journal: Journal, book: Book, fix: Fix, at: datetime, now: datetime) -> None:
-    """The charge still takes lines, so this one comes off it."""
-    owed, price = book.open_charge, fix.owed
+    """It is no longer owed: the line comes off its charge, which may be under collection."""
+    owed, price = book.unpaid_charge(fix.charge_id), fix.owed
     assert owed is not None  # noqa: S101 - decide_revert looked
     assert price is not None  # noqa: S101 - the fix is charged
-    owed.amount -= price.amount
-    journal.charges.change(owed.charge_id, owed)
+    if owed.status is ChargeStatus.OPEN:
+        owed.amount -= price.amount
+        journal.charges.change(owed.charge_id, owed)
+    else:
+        drop_line(journal, book, owed, fix, price.amount)
     cycle_start = month_of(fix.settled_at or now).start
     if book.spent_cycle == cycle_start:
         book.spent -= price.amount

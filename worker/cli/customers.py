@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import click
 
+from schemas.money import Money
 from schemas.plans import BadPlans
 from worker import customers as lives
 from worker.cli.show import print_json
 from worker.cli.usage import print_usage, usage_of
 from worker.process import open_tools
-from worker.stripe_gateway import StripeRefused
+from worker.setup import held_cost, in_words
+from worker.stripe_calls import StripeRefused
 
 EXPECTED = (lives.CustomerProblem, StripeRefused, BadPlans)
 
@@ -72,6 +74,8 @@ def add_payment_method(customer_id: str, payment_method: str, as_json: bool) -> 
     pm_card_visa is a card that pays.
     """
     tools = open_tools()
+    if not as_json:
+        click.echo(in_words(held_cost(usage_of(customer_id), tools.clock.now())))
     lives.add_payment_method(customer_id, payment_method, tools.engine, tools.stripe, tools.clock)
     show_customer(customer_id, as_json)
 
@@ -87,6 +91,53 @@ def accept_held(customer_id: str, as_json: bool) -> None:
         print_json({"customer_id": customer_id, "held": left})
     else:
         click.echo(f"{left} fixes of {customer_id} are still held")
+
+
+@command.command("set-cap")
+@click.argument("customer_id")
+@click.argument("cap")
+@as_json
+def set_cap(customer_id: str, cap: str, as_json: bool) -> None:
+    """The most that fixes may cost in a cycle: an amount such as 100.00, or `none`.
+
+    What would cost more is held. Within the cap, held fixes become money by themselves.
+    """
+    tools = open_tools()
+    currency = usage_of(customer_id).limits.spent.currency
+    amount = None if cap == "none" else money_of(cap, currency)
+    lives.set_spending_cap(customer_id, amount, tools.engine, tools.clock)
+    show_customer(customer_id, as_json)
+
+
+def money_of(text: str, currency: str) -> Money:
+    try:
+        return Money.parse(text, currency)
+    except ValueError as error:
+        raise click.BadParameter(f"{text!r} is no amount such as 100.00, nor `none`") from error
+
+
+@command.command()
+@click.argument("customer_id")
+@as_json
+def cancel(customer_id: str, as_json: bool) -> None:
+    """The customer leaves: no card is charged from now on. What is owed stays on the books."""
+    tools = open_tools()
+    lives.cancel_customer(customer_id, tools.engine, tools.clock)
+    show_customer(customer_id, as_json)
+
+
+@command.command()
+@click.argument("customer_id")
+@as_json
+def release(customer_id: str, as_json: bool) -> int:
+    """Collect again from a customer whom the circuit breaker, or a cancellation, has parked."""
+    tools = open_tools()
+    was_parked = lives.release_customer(customer_id, tools.engine, tools.clock)
+    if as_json:
+        print_json({"customer_id": customer_id, "released": was_parked})
+    else:
+        click.echo(f"{customer_id} was {'released' if was_parked else 'not parked'}")
+    return 0 if was_parked else 1
 
 
 def show_customer(customer_id: str, as_json: bool) -> None:

@@ -15,7 +15,7 @@ from worker.cli.verify import print_checks
 from worker.local.demo import NotSettled, Outcome, Told, run_demo
 from worker.local.errors import ServerError
 from worker.local.stack import Stack
-from worker.stripe_gateway import StripeRefused
+from worker.stripe_calls import StripeRefused
 
 EXPECTED = (ServerError, NotSettled, StripeRefused)
 

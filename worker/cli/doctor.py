@@ -41,6 +41,7 @@ def command(as_json: bool) -> int:
 def examine(tools: Tools) -> Iterator[Finding]:
     yield database(tools)
     yield from inbox(tools)
+    yield stripe(tools)
     try:
         refuse_unsafe()
         yield Finding("producers", True, "")
@@ -56,6 +57,12 @@ def database(tools: Tools) -> Finding:
         return Finding("database", False, f"cannot be reached ({type(error).__name__})")
     advice = "" if current else "run: alembic -c migrations/alembic.ini upgrade head"
     return Finding("database", current, advice)
+
+
+def stripe(tools: Tools) -> Finding:
+    missing = tools.stripe.missing_permissions()
+    advice = f"give the Stripe key the permission to {', to '.join(missing)}" if missing else ""
+    return Finding("stripe", not missing, advice)
 
 
 def inbox(tools: Tools) -> Iterator[Finding]:

@@ -8,7 +8,7 @@ import click
 
 from worker.cli.show import print_json, print_table
 from worker.process import open_tools
-from worker.stripe_gateway import StripeRefused
+from worker.stripe_calls import StripeRefused
 from worker.usage.verify import Check, verify
 
 EXPECTED = (StripeRefused,)

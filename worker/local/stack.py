@@ -89,6 +89,8 @@ class Stack:
             "TRUST_REDIS": "1",
             **passed_on(),
             "FIXBILL_API_URL": f"http://127.0.0.1:{api}",
+            "PUBLIC_URL": env.public_url or f"http://127.0.0.1:{api}",
+            "LINK_SECRET": self.secret("link_secret"),
             "FIXBILL_METRICS_URL": f"http://127.0.0.1:{self.port('worker')}/metrics",
             **self.stripe(),
         }

@@ -11,10 +11,11 @@ from schemas.events import DERIVED_PREFIX, Event
 from schemas.ids import new_id
 from schemas.plans import load_plans
 from worker.billing.book import Book
-from worker.billing.charges import Charge, ChargeStatus
+from worker.billing.charges import Charge, ChargeStatus, Why
 from worker.billing.fix import Fix, FixOutcome
 from worker.billing.grants import Grant, order_of_use
 from worker.billing.known import Known
+from worker.billing.policy import policy_of
 from worker.storage import bulk, tables
 
 # How much of a backlog of held fixes one batch takes on; the sweep comes back for the rest.
@@ -42,13 +43,21 @@ def open_books(
     locked = [(customer_id,) for customer_id in books]
     for row in bulk.find(tx, tables.grants, CUSTOMER, locked, "WHERE grants.remaining > 0"):
         books[row["customer_id"]].grants.append(Grant(**row))
-    for row in bulk.find(tx, tables.charges, CUSTOMER, locked, "WHERE charges.status = 'open'"):
-        books[row["customer_id"]].open_charge = charge_from(row)
+    for row in bulk.find(tx, tables.charges, CUSTOMER, locked, f"WHERE charges.{tables.LIVE}"):
+        keep(books[row["customer_id"]], charge_from(row))
     for book in books.values():
         book.grants.sort(key=order_of_use)
         if book.held and (with_backlog or book.backlog_may_settle()):
             book.backlog = oldest_held(tx, book.customer_id)
     return books
+
+
+def keep(book: Book, charge: Charge) -> None:
+    """A customer has at most one charge that takes lines and one that is being collected."""
+    if charge.status is ChargeStatus.OPEN:
+        book.open_charge = charge
+    else:
+        book.charge_in_flight = charge
 
 
 def oldest_held(tx: Connection, customer_id: str) -> list[Fix]:
@@ -85,11 +94,18 @@ def known_fixes(tx: Connection, events: Iterable[Event]) -> Known:
 
 def book_from(row: dict[str, Any]) -> Book:
     version = load_plans().pinned(row["plan"], row["plan_version"])
-    return Book(**row, price=version.price, open_charge=None, fresh_charge_id=new_id("ch"))
+    return Book(
+        **row,
+        price=version.price,
+        policy=policy_of(version),
+        open_charge=None,
+        fresh_charge_id=new_id("ch"),
+    )
 
 
 def charge_from(row: dict[str, Any]) -> Charge:
-    return Charge(**row | {"status": ChargeStatus(row["status"])})
+    known = {"status": ChargeStatus(row["status"]), "due_why": Why(row["due_why"])}
+    return Charge(**row | known)
 
 
 def fix_from(row: dict[str, Any]) -> Fix:

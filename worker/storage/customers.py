@@ -66,9 +66,27 @@ def keep_stripe_customer(tx: Connection, customer_id: str, stripe_customer: str)
     return kept
 
 
-def set_payment_method(tx: Connection, customer_id: str, payment_method: str) -> None:
+def set_payment_method(tx: Connection, customer_id: str, payment_method: str | None) -> None:
     tx.execute(
         update(customers)
         .where(customers.c.customer_id == customer_id)
         .values(payment_method=payment_method)
     )
+
+
+def owner_of(tx: Connection, stripe_customer: str | None) -> str | None:
+    """Our customer behind one of Stripe's; a payment without a customer is nobody's."""
+    if stripe_customer is None:
+        return None
+    found: str | None = tx.scalar(
+        select(customers.c.customer_id).where(customers.c.stripe_customer == stripe_customer)
+    )
+    return found
+
+
+def owner_of_method(tx: Connection, payment_method: str) -> str | None:
+    """The customer who is charged through this payment method."""
+    found: str | None = tx.scalar(
+        select(customers.c.customer_id).where(customers.c.payment_method == payment_method)
+    )
+    return found

@@ -16,6 +16,9 @@ BOOK_CHANGES = (
     "plan_version",
     "has_payment_method",
     "past_due",
+    "parked_at",
+    "parked_why",
+    "released_at",
     "spending_cap",
     "spent",
     "spent_cycle",
@@ -39,7 +42,25 @@ FIX_CHANGES = (
     "grant_id",
     "charge_id",
 )
-CHARGE_CHANGES = ("status", "amount", "due_at", "frozen_at", "paid_at", "payment_intent")
+CHARGE_CHANGES = (
+    "status",
+    "amount",
+    "due_at",
+    "due_why",
+    "applied",
+    "asked_amount",
+    "dropped",
+    "returned",
+    "tries",
+    "waits",
+    "write_off",
+    "resume_at",
+    "frozen_at",
+    "declined_at",
+    "paid_at",
+    "payment_intent",
+)
+LINE_CHANGES = ("charge_id", "removed_at")
 
 
 def post(tx: Connection, journal: Journal) -> None:
@@ -54,7 +75,7 @@ def post(tx: Connection, journal: Journal) -> None:
     bulk.append(tx, tables.charges, journal.charges.new.values())
     bulk.replace(tx, tables.charges, CHARGE_CHANGES, journal.charges.changed.values())
     bulk.append(tx, tables.charge_lines, journal.lines.new.values())
-    bulk.replace(tx, tables.charge_lines, ("removed_at",), journal.lines.changed.values())
+    bulk.replace(tx, tables.charge_lines, LINE_CHANGES, journal.lines.changed.values())
     bulk.replace(tx, tables.books, BOOK_CHANGES, [journal.books[each] for each in journal.touched])
     usage = usage_of(journal.moves)
     bulk.add(tx, tables.usage, [(*key, *usage[key]) for key in sorted(usage)])

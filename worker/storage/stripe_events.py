@@ -7,17 +7,18 @@ from datetime import datetime, timedelta
 from sqlalchemy import Connection, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 
-from worker.billing.answers import Webhook
+from worker.billing.hints import Webhook
 from worker.storage.tables import stripe_events
 
 LEASE = timedelta(minutes=2)
 TRY_AGAIN = timedelta(seconds=30)
 
 
-def store_event(tx: Connection, webhook: Webhook, now: datetime) -> None:
-    """Unique by Stripe's event id: a repeated webhook changes nothing."""
+def store_event(tx: Connection, webhook: Webhook, now: datetime) -> bool:
+    """Unique by Stripe's event id: a repeated webhook changes nothing, and gives False."""
     row = webhook._asdict() | {"received_at": now, "due_at": now}
-    tx.execute(insert(stripe_events).values(row).on_conflict_do_nothing())
+    stored = insert(stripe_events).values(row).on_conflict_do_nothing()
+    return tx.execute(stored.returning(stripe_events.c.event_id)).first() is not None
 
 
 def claim_due_events(tx: Connection, wall: datetime, limit: int) -> list[str]:
@@ -39,12 +40,14 @@ def claim_due_events(tx: Connection, wall: datetime, limit: int) -> list[str]:
     return ids
 
 
-def intent_of_event(tx: Connection, event_id: str) -> str | None:
-    """The payment intent that a stored event is about."""
-    intent: str | None = tx.scalar(
-        select(stripe_events.c.payment_intent).where(stripe_events.c.event_id == event_id)
-    )
-    return intent
+def read_event(tx: Connection, event_id: str) -> tuple[str, str | None]:
+    """What a stored event says: its type, and the object it is about."""
+    row = tx.execute(
+        select(stripe_events.c.type, stripe_events.c.object_id).where(
+            stripe_events.c.event_id == event_id
+        )
+    ).one()
+    return row.type, row.object_id
 
 
 def finish_event(tx: Connection, event_id: str, result: str) -> None:

@@ -27,9 +27,11 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
-from worker.billing.charges import IN_FLIGHT, ChargeStatus
+from worker.billing.charges import FINAL, IN_FLIGHT, ChargeStatus, Why
+from worker.billing.disputes import Funds
 from worker.billing.fix import FixOutcome
 from worker.billing.ledger import ACCOUNTS, CREDIT, CREDIT_ACCOUNTS, MONEY_ACCOUNTS, MOVEMENTS
+from worker.billing.refunds import RefundStatus
 
 metadata = MetaData(
     naming_convention={
@@ -78,6 +80,9 @@ books = Table(
     Column("currency", Text, nullable=False),
     Column("has_payment_method", Boolean, nullable=False, server_default="false"),
     Column("past_due", Boolean, nullable=False, server_default="false"),
+    moment("parked_at", nullable=True),
+    Column("parked_why", Text),
+    moment("released_at", nullable=True),  # wall time
     Column("spending_cap", BigInteger),
     Column("spent", BigInteger, nullable=False, server_default="0"),
     moment("spent_cycle", nullable=True),
@@ -91,7 +96,13 @@ books = Table(
     CheckConstraint("held >= 0 AND seq >= 0 AND spent >= 0", name="counts_not_negative"),
     CheckConstraint("octet_length(head) = 32", name="head_is_a_hash"),
     CheckConstraint("credits >= 0 AND consumed >= 0", name="credits_not_negative"),
-    CheckConstraint("receivable >= 0 AND cash >= 0", name="money_not_negative"),
+    # Cash has no floor: Stripe may take back more than it has just paid.
+    CheckConstraint(
+        "receivable >= 0 AND unapplied <= 0 AND refunded >= 0 AND disputed >= 0",
+        name="money_within_bounds",
+    ),
+    CheckConstraint("(parked_at IS NULL) = (parked_why IS NULL)", name="parked_says_why"),
+    CheckConstraint("spending_cap >= 0", name="cap_not_negative"),
     CheckConstraint(" + ".join(CREDIT_ACCOUNTS) + " = 0", name="credits_balance"),
     CheckConstraint(" + ".join(MONEY_ACCOUNTS) + " = 0", name="money_balances"),
 )
@@ -199,6 +210,11 @@ transfers = Table(
     moment("recorded_at"),
     Column("hash", LargeBinary, nullable=False),
     UniqueConstraint("customer_id", "kind", "source_key"),
+    Index(
+        "transfers_payments_idx",
+        "source_key",
+        postgresql_where=text("kind IN ('pay', 'unapplied_in')"),
+    ),
     CheckConstraint("amount > 0", name="amount_above_zero"),
     CheckConstraint("seq > 0 AND octet_length(hash) = 32", name="chained"),
     CheckConstraint(
@@ -213,6 +229,8 @@ transfers = Table(
     ),
 )
 
+LIVE = text(f"status NOT IN ({words(FINAL)})")
+
 charges = Table(
     "charges",
     metadata,
@@ -223,18 +241,40 @@ charges = Table(
     Column("currency", Text, nullable=False),
     moment("opened_at"),
     moment("due_at", nullable=True),  # business time
+    Column("due_why", Text, nullable=False, server_default="scheduled"),
+    Column("applied", BigInteger, nullable=False, server_default="0"),
+    Column("asked_amount", BigInteger, nullable=False, server_default="0"),
+    Column("dropped", BigInteger, nullable=False, server_default="0"),
+    Column("returned", BigInteger, nullable=False, server_default="0"),
+    Column("tries", Integer, nullable=False, server_default="0"),
+    Column("waits", Integer, nullable=False, server_default="0"),
+    Column("write_off", Boolean, nullable=False, server_default="false"),
+    moment("resume_at", nullable=True),
     moment("leased_until", nullable=True),  # wall time
     moment("frozen_at", nullable=True),
+    moment("declined_at", nullable=True),
     moment("paid_at", nullable=True),
     Column("payment_intent", Text),
-    CheckConstraint("amount >= 0", name="amount_not_negative"),
+    CheckConstraint("amount >= 0 AND tries >= 0 AND waits >= 0", name="not_negative"),
     CheckConstraint(f"status IN ({words(ChargeStatus)})", name="status_known"),
+    CheckConstraint(f"due_why IN ({words(Why)})", name="due_why_known"),
     CheckConstraint(
-        "status IN ('open', 'void') OR (frozen_at IS NOT NULL AND amount > 0)", name="frozen_once"
+        "status IN ('open', 'void') OR (frozen_at IS NOT NULL AND amount > 0"
+        " AND (asked_amount > 0 OR applied = amount))",
+        name="frozen_once",
     ),
     CheckConstraint(
+        "asked_amount BETWEEN 0 AND amount"
+        " AND applied BETWEEN 0 AND amount AND dropped BETWEEN 0 AND amount"
+        " AND (status IN ('paid', 'void') OR applied + dropped <= amount)",
+        name="parts_within_amount",
+    ),
+    # More than was collected can never be returned.
+    CheckConstraint("returned BETWEEN 0 AND asked_amount", name="returned_within_paid"),
+    CheckConstraint("returned = 0 OR status = 'paid'", name="returned_when_paid"),
+    CheckConstraint(
         "(status = 'paid') = (paid_at IS NOT NULL) "
-        "AND (status <> 'paid' OR payment_intent IS NOT NULL)",
+        "AND (status <> 'paid' OR payment_intent IS NOT NULL OR applied = amount)",
         name="paid_by_a_payment",
     ),
     Index(
@@ -249,6 +289,7 @@ charges = Table(
         unique=True,
         postgresql_where=text(f"status IN ({words(IN_FLIGHT)})"),
     ),
+    Index("charges_live_idx", "customer_id", postgresql_where=LIVE),
     Index("charges_due_idx", "due_at", postgresql_where=text("due_at IS NOT NULL")),
     Index(
         "charges_payment_intent_key",
@@ -303,6 +344,123 @@ attempts = Table(
     ),
     CheckConstraint("number > 0", name="number_above_zero"),
     CheckConstraint("(answer IS NULL) = (answered_at IS NULL)", name="answered_with_an_answer"),
+    CheckConstraint(f"why IN ({words(Why)})", name="why_known"),
+    Index(None, "started_at"),
+)
+
+# One row: whether cards are charged at all.
+collecting = Table(
+    "collecting",
+    metadata,
+    Column("one", Boolean, primary_key=True),
+    moment("stopped_at", nullable=True),
+    Column("stopped_why", Text),
+    moment("started_at", nullable=True),
+    CheckConstraint("one", name="one_row"),
+    CheckConstraint("(stopped_at IS NULL) = (stopped_why IS NULL)", name="stopped_says_why"),
+)
+
+# Money that goes back to a card: asked for by us, or seen at Stripe.
+refunds = Table(
+    "refunds",
+    metadata,
+    Column("customer_id", Text, ForeignKey(books.c.customer_id), primary_key=True),
+    Column("refund_id", Text, primary_key=True),
+    Column("charge_id", Text),  # empty: of a payment that no charge of ours explains
+    Column("payment_intent", Text, nullable=False),
+    Column("fix_id", Text),  # the one line it is for
+    Column("amount", BigInteger, nullable=False),
+    Column("currency", Text, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("reason", Text),
+    Column("stripe_refund", Text, unique=True),
+    Column("code", Text),
+    Column("message", Text),
+    moment("requested_at"),  # business time
+    moment("started_at"),  # wall time
+    moment("due_at", nullable=True),
+    moment("leased_until", nullable=True),  # wall time
+    Column("tried", Boolean, nullable=False, server_default="false"),  # it may have been sent
+    Column("waits", Integer, nullable=False, server_default="0"),
+    Column("from_unapplied", BigInteger, nullable=False, server_default="0"),
+    CheckConstraint("amount > 0", name="amount_above_zero"),
+    CheckConstraint(f"status IN ({words(RefundStatus)})", name="status_known"),
+    CheckConstraint(
+        "status IN ('requested', 'refused', 'parked') OR stripe_refund IS NOT NULL",
+        name="returned_by_a_refund",
+    ),
+    ForeignKeyConstraint(
+        ["customer_id", "charge_id"], ["charges.customer_id", "charges.charge_id"]
+    ),
+    Index(
+        "refunds_one_per_fix_key",
+        "customer_id",
+        "fix_id",
+        unique=True,
+        postgresql_where=text("fix_id IS NOT NULL AND status NOT IN ('refused', 'failed')"),
+    ),
+    Index(None, "customer_id", "charge_id"),
+    Index("refunds_due_idx", "due_at", postgresql_where=text("due_at IS NOT NULL")),
+)
+
+disputes = Table(
+    "disputes",
+    metadata,
+    Column("customer_id", Text, ForeignKey(books.c.customer_id), primary_key=True),
+    Column("dispute_id", Text, primary_key=True),
+    Column("charge_id", Text),
+    Column("payment_intent", Text, nullable=False),
+    Column("amount", BigInteger, nullable=False),
+    Column("currency", Text, nullable=False),
+    Column("status", Text, nullable=False),  # as Stripe says
+    Column("funds", Text, nullable=False),  # where the money is
+    Column("reason", Text),
+    moment("opened_at"),
+    moment("recorded_at"),
+    CheckConstraint("amount > 0", name="amount_above_zero"),
+    CheckConstraint(f"funds IN ({words(Funds)})", name="funds_known"),
+    Index(None, "customer_id", "charge_id"),
+)
+
+subscriptions = Table(
+    "subscriptions",
+    metadata,
+    Column("customer_id", Text, ForeignKey(books.c.customer_id), primary_key=True),
+    Column("subscription_id", Text, primary_key=True),
+    Column("status", Text, nullable=False),  # as Stripe says
+    moment("period_start"),
+    moment("period_end"),
+    Column("cancel_at_period_end", Boolean, nullable=False),
+    moment("recorded_at"),
+)
+
+invoices = Table(
+    "invoices",
+    metadata,
+    Column("customer_id", Text, ForeignKey(books.c.customer_id), primary_key=True),
+    Column("invoice_id", Text, primary_key=True),
+    Column("subscription_id", Text),
+    Column("status", Text, nullable=False),  # as Stripe says
+    Column("reason", Text),
+    Column("amount", BigInteger, nullable=False),
+    Column("currency", Text, nullable=False),
+    Column("payment_intent", Text),
+    moment("period_start"),
+    moment("period_end"),
+    moment("recorded_at"),
+    CheckConstraint("amount >= 0", name="amount_not_negative"),
+)
+
+# What differs between our books and Stripe's lists and waits for a person.
+drifts = Table(
+    "drifts",
+    metadata,
+    Column("kind", Text, primary_key=True),
+    Column("subject", Text, primary_key=True),  # Stripe's id
+    Column("customer_id", Text),
+    Column("evidence", JSONB, nullable=False),
+    moment("found_at"),
+    moment("resolved_at", nullable=True),
 )
 
 stripe_events = Table(
@@ -310,7 +468,7 @@ stripe_events = Table(
     metadata,
     Column("event_id", Text, primary_key=True),
     Column("type", Text, nullable=False),
-    Column("payment_intent", Text),
+    Column("object_id", Text),  # of what it is about
     Column("livemode", Boolean, nullable=False),
     Column("body", LargeBinary, nullable=False),  # the very bytes that were signed
     moment("received_at"),

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from datetime import datetime
+from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, Table, select
 
 from schemas.money import Money
-from worker.storage.tables import attempts, charges, fixes
+from worker.storage.charges import ChargeKey, read_charge
+from worker.storage.tables import attempts, charge_lines, charges, disputes, fixes, refunds
 
 
 class FixLine(NamedTuple):
@@ -54,7 +56,78 @@ def list_fixes(tx: Connection, customer_id: str | None = None) -> list[FixLine]:
     ]
 
 
-def list_charges(tx: Connection, customer_id: str | None = None) -> list[ChargeLine]:
+class ChargeDetail(NamedTuple):
+    """A charge and all that was done about it."""
+
+    charge_id: str
+    customer_id: str
+    status: str
+    amount: Money
+    applied: Money
+    returned: Money
+    due_at: datetime | None
+    payment_intent: str | None
+    lines: list[dict[str, Any]]
+    attempts: list[dict[str, Any]]
+    refunds: list[dict[str, Any]]
+    disputes: list[dict[str, Any]]
+
+
+# What is shown of the rows that belong to a charge, in order.
+SHOWN: dict[str, tuple[Table, tuple[str, ...], str]] = {
+    "lines": (charge_lines, ("fix_id", "price", "added_at", "removed_at"), "added_at"),
+    "attempts": (
+        attempts,
+        ("number", "why", "answer", "code", "message", "payment_intent", "answered_at"),
+        "number",
+    ),
+    "refunds": (
+        refunds,
+        ("refund_id", "status", "amount", "fix_id", "reason", "code", "stripe_refund"),
+        "requested_at",
+    ),
+    "disputes": (
+        disputes,
+        ("dispute_id", "status", "funds", "amount", "reason", "opened_at"),
+        "opened_at",
+    ),
+}
+
+
+def charge_detail(tx: Connection, key: ChargeKey) -> ChargeDetail:
+    charge = read_charge(tx, key)
+    currency = charge.currency
+    return ChargeDetail(
+        charge.charge_id,
+        charge.customer_id,
+        charge.status,
+        Money(charge.amount, currency),
+        Money(charge.applied, currency),
+        Money(charge.returned, currency),
+        charge.due_at,
+        charge.payment_intent,
+        **{name: rows_about(tx, key, *shown) for name, shown in SHOWN.items()},
+    )
+
+
+def rows_about(
+    tx: Connection, key: ChargeKey, table: Table, columns: tuple[str, ...], order: str
+) -> list[dict[str, Any]]:
+    rows = tx.execute(
+        select(*(table.c[name] for name in columns))
+        .where(table.c.customer_id == key.customer_id, table.c.charge_id == key.charge_id)
+        .order_by(table.c[order])
+    )
+    return [dict(row) for row in rows.mappings()]
+
+
+def list_charges(
+    tx: Connection,
+    customer_id: str | None = None,
+    *,
+    status: str | None = None,
+    limit: int | None = None,
+) -> list[ChargeLine]:
     """Of one customer, or of all; with the code of the newest attempt that failed."""
     code = (
         select(attempts.c.code)
@@ -69,6 +142,10 @@ def list_charges(tx: Connection, customer_id: str | None = None) -> list[ChargeL
     rows = select(charges, code.label("code")).order_by(charges.c.customer_id, charges.c.opened_at)
     if customer_id is not None:
         rows = rows.where(charges.c.customer_id == customer_id)
+    if status is not None:
+        rows = rows.where(charges.c.status == status)
+    if limit is not None:
+        rows = rows.order_by(None).order_by(charges.c.opened_at.desc()).limit(limit)
     return [
         ChargeLine(
             row.charge_id,

@@ -8,10 +8,13 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, Engine, select, text
 
-from worker.billing.charges import IN_FLIGHT
+from worker.billing.disputes import BY_STRIPE_STATUS as FUNDS
+from worker.billing.disputes import Funds
 from worker.billing.ledger import ACCOUNTS, NO_HEAD, Transfer, chain_hash
-from worker.storage.tables import books, charges, customers, transfers
-from worker.stripe_gateway import Payment, StripeGateway
+from worker.billing.refunds import BY_STRIPE_STATUS, RefundStatus
+from worker.billing.stripe_objects import Payment, StripeDispute, StripeRefund
+from worker.storage.tables import books, customers, transfers
+from worker.stripe_gateway import StripeGateway
 
 SHOWN_MAX = 5  # offenders named per check
 
@@ -65,12 +68,13 @@ QUERIES = {
             ON l.customer_id = c.customer_id AND l.charge_id = c.charge_id
             AND l.removed_at IS NULL
         GROUP BY c.customer_id, c.charge_id
-        HAVING c.amount <> coalesce(sum(l.price), 0)
+        HAVING c.amount - c.dropped <> coalesce(sum(l.price), 0)
     """,
     "receivable_equals_unpaid_charges": """
         SELECT b.customer_id FROM books AS b LEFT JOIN charges AS c
             ON c.customer_id = b.customer_id AND c.status NOT IN ('paid', 'void')
-        GROUP BY b.customer_id HAVING b.receivable <> coalesce(sum(c.amount), 0)
+        GROUP BY b.customer_id
+        HAVING b.receivable <> coalesce(sum(c.amount - c.applied - c.dropped), 0)
     """,
     "credits_equal_grants": """
         SELECT b.customer_id FROM books AS b LEFT JOIN grants AS g USING (customer_id)
@@ -80,6 +84,18 @@ QUERIES = {
         SELECT b.customer_id FROM books AS b LEFT JOIN fixes AS f
             ON f.customer_id = b.customer_id AND f.outcome = 'held'
         GROUP BY b.customer_id HAVING b.held <> count(f.fix_id)
+    """,
+    "nothing_stuck": """
+        SELECT charge_id || ' has an attempt without an answer since ' || started_at
+        FROM attempts WHERE answered_at IS NULL
+            AND started_at < now() - CASE WHEN code = 'processing'
+                THEN interval '21 days' ELSE interval '3 days' END
+        UNION ALL
+        SELECT refund_id || ' is requested since ' || started_at
+        FROM refunds WHERE status = 'requested' AND started_at < now() - interval '3 days'
+        UNION ALL
+        SELECT event_id || ' waits since ' || received_at
+        FROM stripe_events WHERE due_at IS NOT NULL AND received_at < now() - interval '3 days'
     """,
     "usage_equals_ledger": """
         SELECT customer_id || ' ' || cycle_start::date || ' ' || repository FROM (
@@ -107,12 +123,12 @@ def verify(engine: Engine, stripe: StripeGateway | None) -> list[Check]:
         tx.execute(text("SET LOCAL statement_timeout = 0"))
         checks = [check(name, tx.scalars(text(query))) for name, query in QUERIES.items()]
         checks.append(check("chain_whole", broken_links(tx)))
-        before = paid_charges(tx)
+        before = collected(tx)
     if stripe is not None:
-        payments = list(stripe.payments())
+        seen = stripe_truth(stripe)
         with engine.begin() as tx:
-            after = paid_charges(tx)
-        checks.append(check("charges_equal_stripe", differences(before, payments, after)))
+            after = collected(tx)
+        checks.append(check("money_equals_stripe", differences(before, seen, after)))
     return checks
 
 
@@ -146,44 +162,86 @@ HEAD = (books.c.customer_id, books.c.seq, books.c.head)
 
 
 class Collected(NamedTuple):
-    """What we believe of payments: by intent, minor units; and whose payments to compare."""
+    """What we believe of money at Stripe, in minor units by the id of what moved it."""
 
-    paid: dict[str, int]
+    moved: dict[str, int]  # payments, refunds and disputes alike
     under_way: set[str]
     stripe_customers: set[str]
 
 
-def paid_charges(tx: Connection) -> Collected:
-    rows = tx.execute(
-        select(charges.c.payment_intent, charges.c.amount, charges.c.status).where(
-            charges.c.payment_intent.is_not(None)
-        )
-    ).all()
+class Truth(NamedTuple):
+    """What Stripe says."""
+
+    payments: list[Payment]
+    refunds: list[StripeRefund]
+    disputes: list[StripeDispute]
+
+
+MOVED = """
+    SELECT source_key, sum(CASE
+        WHEN kind IN ('refund_failed', 'refund_unapplied_failed', 'dispute_won') THEN -amount
+        ELSE amount END)::bigint AS amount
+    FROM transfers WHERE kind IN ('pay', 'unapplied_in', 'refund', 'refund_unapplied',
+        'refund_failed', 'refund_unapplied_failed', 'dispute_opened', 'dispute_won')
+    GROUP BY source_key
+"""
+UNDER_WAY = """
+    SELECT payment_intent FROM charges
+    WHERE payment_intent IS NOT NULL AND status NOT IN ('paid', 'void')
+    UNION ALL SELECT payment_intent FROM refunds WHERE status IN ('requested', 'pending')
+"""
+
+
+def collected(tx: Connection) -> Collected:
     known = tx.scalars(
         select(customers.c.stripe_customer).where(customers.c.stripe_customer.is_not(None))
     )
     return Collected(
-        {row.payment_intent: row.amount for row in rows if row.status == "paid"},
-        {row.payment_intent for row in rows if row.status in IN_FLIGHT},
+        {row.source_key: row.amount for row in tx.execute(text(MOVED))},
+        set(tx.scalars(text(UNDER_WAY))),
         {str(each) for each in known},
     )
 
 
-def differences(before: Collected, payments: Iterable[Payment], after: Collected) -> Iterator[str]:
-    """Payments that Stripe has and we have not, or the other way round, or twice, or unequal.
+def stripe_truth(stripe: StripeGateway) -> Truth:
+    return Truth(list(stripe.payments()), list(stripe.refunds()), list(stripe.disputes()))
+
+
+def differences(before: Collected, seen: Truth, after: Collected) -> Iterator[str]:
+    """What Stripe has moved and we have not, or the other way round, or twice, or unequal.
 
     Cards are charged while we look: what was booked before Stripe was asked must be there, and what
     is there must be booked, or under way, after.
     """
-    ours = [each for each in payments if each.stripe_customer in after.stripe_customers]
-    theirs = {each.payment_intent: each.amount for each in ours}
+    ours = [each for each in seen.payments if each.stripe_customer in after.stripe_customers]
     times = Counter(each.payment_intent for each in ours)
     yield from (f"{intent} was paid {count} times" for intent, count in times.items() if count > 1)
-    for intent, amount in sorted(before.paid.items()):
-        if theirs.get(intent) != amount:
-            yield f"{intent}: Stripe has {theirs.get(intent)}, the books {amount}"
-    for intent, amount in sorted(theirs.items()):
-        if intent in before.paid or intent in after.under_way:
+    theirs = moved_at_stripe(ours, seen)
+    for moved, amount in sorted(before.moved.items()):
+        if amount and moved.startswith(STRIPE_IDS) and theirs.get(moved, (0, ""))[0] != amount:
+            yield f"{moved}: Stripe has {theirs.get(moved, (None,))[0]}, the books {amount}"
+    for moved, (amount, intent) in sorted(theirs.items()):
+        if before.moved.get(moved, 0) == amount or intent in after.under_way:
             continue
-        if after.paid.get(intent) != amount:
-            yield f"{intent}: Stripe has {amount}, the books {after.paid.get(intent)}"
+        if after.moved.get(moved, 0) != amount:
+            yield f"{moved}: Stripe has {amount}, the books {after.moved.get(moved)}"
+
+
+STRIPE_IDS = ("pi_", "re_", "pyr_", "dp_", "du_")
+
+
+def moved_at_stripe(ours: list[Payment], seen: Truth) -> dict[str, tuple[int, str]]:
+    """Amount and payment intent, by the id of what moved the money."""
+    intents = {each.payment_intent for each in ours}
+    moved = {each.payment_intent: (each.money.amount, each.payment_intent) for each in ours}
+    for refund in seen.refunds:
+        if refund.payment_intent in intents:
+            back = BY_STRIPE_STATUS.get(refund.status) is not RefundStatus.FAILED
+            amount = refund.money.amount if back else 0
+            moved[refund.stripe_refund] = (amount, refund.payment_intent)
+    for dispute in seen.disputes:
+        if dispute.payment_intent in intents:
+            taken = FUNDS.get(dispute.status) in (Funds.WITHDRAWN, Funds.LOST)
+            amount = dispute.money.amount if taken else 0
+            moved[dispute.dispute_id] = (amount, dispute.payment_intent)
+    return moved

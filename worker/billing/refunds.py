@@ -1,0 +1,217 @@
+"""Money back to a card: who may ask for it, and what each of Stripe's words does to the books."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from worker.billing.answers import Answer, AnswerKind
+from worker.billing.book import Book
+from worker.billing.charges import Charge, ChargeStatus
+from worker.billing.dunning import ASK_AGAIN
+from worker.billing.grants import Grant
+from worker.billing.journal import Journal
+from worker.billing.stripe_objects import StripeRefund
+
+
+class RefundStatus(StrEnum):
+    """Where a refund stands."""
+
+    REQUESTED = "requested"  #: to be sent, or sent and not answered
+    PENDING = "pending"  #: Stripe has taken the money and is sending it
+    SUCCEEDED = "succeeded"  #: on its way to the card
+    FAILED = "failed"  #: the bank would not take it; the money is back with us
+    REFUSED = "refused"  #: Stripe would not do it; nothing moved
+    PARKED = "parked"  #: something is wrong on our side; an operator looks
+
+
+#: How a refund may move on; the schema refuses every other way.
+TRANSITIONS = {
+    RefundStatus.REQUESTED: (
+        RefundStatus.PENDING,
+        RefundStatus.SUCCEEDED,
+        RefundStatus.FAILED,
+        RefundStatus.REFUSED,
+        RefundStatus.PARKED,
+    ),
+    RefundStatus.PARKED: (RefundStatus.PENDING, RefundStatus.SUCCEEDED, RefundStatus.FAILED),
+    RefundStatus.PENDING: (RefundStatus.SUCCEEDED, RefundStatus.FAILED),
+    RefundStatus.SUCCEEDED: (RefundStatus.FAILED,),
+    RefundStatus.FAILED: (),
+    RefundStatus.REFUSED: (RefundStatus.PENDING, RefundStatus.SUCCEEDED, RefundStatus.FAILED),
+}
+BOOKED = (RefundStatus.PENDING, RefundStatus.SUCCEEDED, RefundStatus.FAILED)
+
+# docs.stripe.com/api/refunds/object, status
+BY_STRIPE_STATUS = {
+    "pending": RefundStatus.PENDING,
+    "requires_action": RefundStatus.PENDING,
+    "succeeded": RefundStatus.SUCCEEDED,
+    "failed": RefundStatus.FAILED,
+    "canceled": RefundStatus.FAILED,
+}
+
+# Stripe's plain no: asking again would be answered the same.
+REFUSALS = {"charge_already_refunded", "charge_disputed", "refund_disputed_payment"}
+
+
+class RefundProblem(ValueError):
+    """This refund may not be made; the message says why."""
+
+
+@dataclass(slots=True)
+class Refund:
+    """`amount` is in minor units of `currency`."""
+
+    customer_id: str
+    refund_id: str
+    charge_id: str | None
+    payment_intent: str
+    fix_id: str | None
+    amount: int
+    currency: str
+    status: RefundStatus
+    requested_at: datetime  # business time
+    started_at: datetime  # wall time
+    reason: str | None = None
+    stripe_refund: str | None = None
+    code: str | None = None
+    message: str | None = None
+    due_at: datetime | None = None
+    leased_until: datetime | None = None
+    tried: bool = False
+    waits: int = 0
+    from_unapplied: int = 0  # the part that was the customer's unapplied money
+
+
+def check_returnable(charge: Charge, amount: int, under_way: int, disputed: bool) -> None:
+    """Raises RefundProblem unless so much of what the card paid may go back."""
+    if charge.status is not ChargeStatus.PAID or charge.payment_intent is None:
+        raise RefundProblem(f"charge {charge.charge_id} is {charge.status}: no card has paid it")
+    if disputed:
+        raise RefundProblem(
+            f"the payment of {charge.charge_id} is disputed: its bank decides where the money goes"
+        )
+    left = charge.asked.amount - charge.returned - under_way
+    if not 0 < amount <= left:
+        raise RefundProblem(
+            f"amount: {amount} is not between 1 and {left}, what is left of {charge.asked} "
+            f"(minor units)"
+        )
+
+
+def take_refund(
+    journal: Journal,
+    book: Book,
+    charge: Charge | None,
+    refund: Refund,
+    seen: StripeRefund,
+    brought: int,
+) -> bool:
+    """Follow Stripe: book what went back, and reverse it if it failed. True: the money went now.
+
+    `brought` is how much unapplied money the payment had brought, in minor units.
+    """
+    status = BY_STRIPE_STATUS.get(seen.status, RefundStatus.PENDING)
+    went_now = refund.status not in BOOKED
+    failed_now = status is RefundStatus.FAILED and refund.status is not RefundStatus.FAILED
+    refund.stripe_refund, refund.code = seen.stripe_refund, seen.code or refund.code
+    if went_now:
+        book_return(journal, book, charge, refund, brought)
+    if failed_now:
+        book_failure(journal, book, charge, refund)
+    if status in TRANSITIONS[refund.status]:
+        refund.status = status
+    refund.due_at, refund.waits = None, 0
+    return went_now and not failed_now
+
+
+def take_refusal(refund: Refund, answer: Answer, now: datetime) -> None:
+    """Stripe made no refund, or did not say: what is unknown is asked for again."""
+    if refund.status in BOOKED:
+        return  # someone else has heard what became of it
+    refund.code, refund.message = answer.code, answer.message
+    if answer.kind in (AnswerKind.UNKNOWN, AnswerKind.LATER, AnswerKind.READY):
+        first, longest = ASK_AGAIN
+        refund.due_at = now + min(first * 2 ** min(refund.waits, 20), longest)
+        refund.waits += 1
+        return
+    refund.due_at = None
+    refused = answer.kind is not AnswerKind.OUR_BUG or answer.code in REFUSALS
+    refund.status = RefundStatus.REFUSED if refused else RefundStatus.PARKED
+
+
+def book_return(
+    journal: Journal, book: Book, charge: Charge | None, refund: Refund, brought: int
+) -> None:
+    """Of the unapplied money that this payment brought, what is still there goes back first."""
+    refund.from_unapplied = min(refund.amount, brought, -book.unapplied)
+    move(journal, book, "refund_unapplied", refund.from_unapplied, refund)
+    move(journal, book, "refund", refund.amount - refund.from_unapplied, refund)
+    if charge is not None:
+        charge.returned += refund.amount
+        journal.charges.change(charge.charge_id, charge)
+
+
+def book_failure(journal: Journal, book: Book, charge: Charge | None, refund: Refund) -> None:
+    """The bank sent it back: the very transfers are reversed."""
+    move(journal, book, "refund_unapplied_failed", refund.from_unapplied, refund)
+    move(journal, book, "refund_failed", refund.amount - refund.from_unapplied, refund)
+    if charge is not None:
+        charge.returned -= refund.amount
+        journal.charges.change(charge.charge_id, charge)
+
+
+def claw_back(journal: Journal, book: Book, refund: Refund, grants: Iterable[Grant]) -> None:
+    """Credits that the returned money paid for go, as far as they are unused."""
+    for grant in grants:
+        if grant.remaining:
+            move_credits(journal, book, "claw_back", grant.remaining, refund, grant)
+            grant.remaining = 0
+
+
+def reissue(
+    journal: Journal, book: Book, refund: Refund, clawed: Iterable[tuple[Grant, int]]
+) -> None:
+    """The refund failed: the credits that went with it come back."""
+    for grant, number in clawed:
+        move_credits(journal, book, "reissue", number, refund, grant)
+        grant.remaining += number
+
+
+def move(journal: Journal, book: Book, kind: str, amount: int, refund: Refund) -> None:
+    journal.touched.add(book.customer_id)
+    if amount:
+        now = journal.time_of(book)
+        journal.transfers.append(
+            book.move(
+                kind,
+                amount,
+                refund.stripe_refund or refund.refund_id,
+                happened_at=now,
+                recorded_at=now,
+                charge_id=refund.charge_id,
+                fix_id=refund.fix_id,
+            )
+        )
+
+
+def move_credits(
+    journal: Journal, book: Book, kind: str, number: int, refund: Refund, grant: Grant
+) -> None:
+    now = journal.time_of(book)
+    journal.touched.add(book.customer_id)
+    journal.grants.change((grant.customer_id, grant.grant_id), grant)
+    journal.transfers.append(
+        book.move(
+            kind,
+            number,
+            f"{refund.stripe_refund}/{grant.grant_id}",
+            happened_at=now,
+            recorded_at=now,
+            grant_id=grant.grant_id,
+            charge_id=refund.charge_id,
+        )
+    )

@@ -1,0 +1,33 @@
+"""Subscriptions: their invoices are money of the ledger like any other."""
+
+from __future__ import annotations
+
+from worker.billing.book import Book
+from worker.billing.journal import Journal
+from worker.billing.stripe_objects import StripeInvoice
+
+PAID = "paid"
+
+
+def take_invoice(
+    journal: Journal, book: Book, seen: StripeInvoice, was: str | None, already_here: bool
+) -> None:
+    """A paid invoice is earned and paid in one; `was` is the status we knew.
+
+    Its payment may have come first, when nothing explained it yet: then that money pays.
+    """
+    if seen.status != PAID or was == PAID or not seen.money.amount:
+        return
+    move(journal, book, "invoice", seen, seen.invoice_id)
+    if already_here:
+        move(journal, book, "apply", seen, seen.invoice_id)
+    else:
+        move(journal, book, "pay", seen, seen.payment_intent or seen.invoice_id)
+
+
+def move(journal: Journal, book: Book, kind: str, seen: StripeInvoice, source_key: str) -> None:
+    now = journal.time_of(book)
+    journal.touched.add(book.customer_id)
+    journal.transfers.append(
+        book.move(kind, seen.money.amount, source_key, happened_at=now, recorded_at=now)
+    )
