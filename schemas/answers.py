@@ -52,7 +52,9 @@ class PlanAnswer(Answer):
     subscription_status: Literal["none"] | None = Field(
         None, description="None where the plan has no subscription."
     )
-    standing: Literal["good", "past_due"]
+    standing: Literal["good", "past_due", "parked"] = Field(
+        description="past_due: a payment failed; parked: nothing is collected, and a warning why."
+    )
 
 
 class CycleAnswer(Answer):
@@ -88,7 +90,7 @@ class CreditAnswer(Answer):
 
 class MoneyAnswer(Answer):
     charged: Money = Field(description="Fixes charged in this cycle.")
-    paid: Money = Field(description="Payments received in this cycle.")
+    paid: Money = Field(description="What was paid of charges in this cycle.")
     open: Money = Field(description="Charged and not paid yet, of any cycle.")
 
 
@@ -109,7 +111,15 @@ class Limits(Answer):
 
 
 class Caution(Answer):
-    code: Literal["low_credit", "no_payment_method", "past_due", "held_fixes", "near_cap"]
+    code: Literal[
+        "parked",
+        "past_due",
+        "no_payment_method",
+        "first_charge",
+        "low_credit",
+        "held_fixes",
+        "near_cap",
+    ]
     message: str
 
 
@@ -135,8 +145,12 @@ class HeldCost(Answer):
 
     fixes: int
     by_credits: int = Field(description="So many are paid by credits at once.")
-    by_money: int = Field(description="So many would cost money, once the customer accepts that.")
+    by_money: int = Field(description="So many would cost money.")
     amount: Money | None = Field(description="What those would cost; null without a price.")
+    price_per_fix: Money | None = Field(description="Of a fix without a credit, from then on.")
+    spending_cap: Money | None = Field(
+        description="Within it those are charged at once; without one, once they are accepted."
+    )
 
 
 class SetupLink(Answer):

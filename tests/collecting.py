@@ -141,18 +141,20 @@ class Case:
 
     def returned_at_stripe(self) -> list[int]:
         """The money that went back to the card, and stayed there."""
-        found = self.sandbox.truth("refunds")
-        return [each["amount"] for each in found if self.paid(each) and each["status"] != "failed"]
+        return [each["amount"] for each in self.truth("refunds") if each["status"] != "failed"]
 
     def disputed_at_stripe(self) -> list[int]:
         """The money that banks took back and hold, or gave to the cardholder."""
-        found = self.sandbox.truth("disputes")
-        return [each["withdrawn"] for each in found if self.paid(each) and each["withdrawn"]]
+        return [each["withdrawn"] for each in self.truth("disputes") if each["withdrawn"]]
 
-    def paid(self, row: Mapping[str, Any]) -> bool:
-        """Whether it was this customer who paid what the row is about."""
+    def truth(self, control: str) -> list[dict[str, Any]]:
+        """The sandbox's rows about what this customer paid."""
+        intents = self.charged_intents()
+        return [each for each in self.sandbox.truth(control) if each["payment_intent"] in intents]
+
+    def charged_intents(self) -> set[str]:
         payments = self.sandbox.payments(customer=self.stripe_customer)
-        return row["payment_intent"] in {each["payment_intent"] for each in payments}
+        return {each["payment_intent"] for each in payments}
 
     def intents(self) -> int:
         client = self.sandbox.client()
@@ -162,15 +164,27 @@ class Case:
         """What Stripe tells of this customer's payments, oldest first; of these kinds, or all."""
         found = self.sandbox.client().v1.events.list({"limit": 100}).data[::-1]
         bodies = [each.to_dict() for each in found]
-        intents = {
-            each["payment_intent"] for each in self.sandbox.payments(customer=self.stripe_customer)
-        }
+        intents = self.charged_intents()
         return [
             each
             for each in bodies
             if intents & {each["data"]["object"].get(name) for name in ("id", "payment_intent")}
             and (not kinds or each["type"] in kinds)
         ]
+
+    def pay_in_dashboard(self, amount: int, **more: Any) -> str:
+        """Somebody charges the customer's newest card at Stripe itself; the intent's id."""
+        client = self.sandbox.client()
+        cards = client.v1.payment_methods.list({"customer": self.stripe_customer}).data
+        wanted: Any = {
+            "amount": amount,
+            "currency": "usd",
+            "customer": self.stripe_customer,
+            "payment_method": cards[0].id,
+            "confirm": True,
+            "off_session": True,
+        }
+        return client.v1.payment_intents.create(wanted | more).id
 
     def refund_in_dashboard(self, amount: int | None = None) -> str:
         """Somebody returns money at Stripe itself; the refund's id."""
@@ -245,6 +259,11 @@ def sandbox_window(case: Case) -> Window:
     return Window(now - timedelta(days=7), now + timedelta(minutes=1))
 
 
+def hasty_gateway(case: Case, fault: str) -> HastyGateway:
+    """Meets a fault at once; where it is silence, waits only as long as a busy machine may take."""
+    return HastyGateway(case.sandbox, 1.0 if fault.startswith("timeout") else 5.0)
+
+
 class Died(BaseException):
     """The process is gone: nothing of ours catches this."""
 
@@ -284,7 +303,7 @@ class DyingGateway(HastyGateway):
         return self.until("refund", lambda: create(parameters, key))
 
 
-def survives(live: Callable[[], object]) -> None:
-    """Somebody else goes on where this process may die."""
+def dies(live: Callable[[StripeGateway], object], case: Case, call: str, *, heard: bool) -> None:
+    """At this call, if it comes to it; somebody else goes on."""
     with suppress(Died):
-        live()
+        live(DyingGateway(case.sandbox, call, heard=heard))

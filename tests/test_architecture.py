@@ -45,6 +45,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         "worker.stripe_gateway",
         "worker.settle",
         "worker.collect",
+        "worker.breaker",
         "worker.withdraw",
         "worker.refund",
         "worker.dispute",

@@ -187,21 +187,22 @@ def test_a_reverted_line_is_removed_from_the_open_charge(engine: Engine) -> None
     assert removed == {"stays": None, "goes": NOW}
 
 
-def test_a_reverted_fix_of_a_frozen_charge_becomes_a_credit(engine: Engine, owner: Engine) -> None:
+def test_a_reverted_fix_of_a_frozen_charge_is_no_longer_owed(engine: Engine, owner: Engine) -> None:
     add_customer(engine)
     key = owe(engine)
     with owner.begin() as tx:
         tx.execute(
             tables.charges.update()
             .where(tables.charges.c.charge_id == key.charge_id)
-            .values(status="frozen", frozen_at=NOW)
+            .values(status="frozen", frozen_at=NOW, asked_amount=2900)
         )
 
     settle_events(engine, reverted())
 
-    assert one_row(engine, tables.charges)["amount"] == 2900
-    assert one_row(engine, tables.grants)["grant_id"] == "revert:fix-1"
-    assert balances(engine)["credits"] == 1
+    charge = one_row(engine, tables.charges)
+    assert (charge["status"], charge["amount"], charge["dropped"]) == ("withdrawing", 2900, 2900)
+    assert rows_of(engine, tables.grants) == []
+    assert one_row(engine, tables.books)["receivable"] == 0
     assert_books_hold(engine)
 
 

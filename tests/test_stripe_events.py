@@ -2,35 +2,30 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Callable
 from datetime import timedelta
 from itertools import permutations
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine
 
-from tests.builders import (
-    NOW,
-    add_customer_with_card,
-    deployed,
-    one_row,
-    owe,
-    rows_of,
-    settle_events,
+from tests.builders import deployed, one_row, outcomes, rows_of, settle_events
+from tests.collecting import (
+    PRICE,
+    Case,
+    assert_books_equal_stripe,
+    assert_paid_once,
+    dies,
+    store,
 )
-from tests.sandbox.sandbox_process import RunningSandbox
 from tests.stack import HastyGateway
-from worker.billing.answers import AnswerKind
-from worker.clock import Clock
-from worker.collect import collect, confirm, create, freeze
+from worker.billing.charges import ChargeStatus
 from worker.storage import tables
-from worker.storage.charges import ChargeKey
-from worker.storage.stripe_events import TRY_AGAIN, claim_due_events, store_event
+from worker.storage.stripe_events import TRY_AGAIN, claim_due_events
 from worker.stripe_events import apply_stripe_event
 from worker.stripe_gateway import StripeGateway
-from worker.stripe_webhooks import parse_webhook
 
+S = ChargeStatus
 MORE_THAN_A_LEASE = timedelta(minutes=10)
 
 
@@ -54,263 +49,191 @@ def about_charge(intent: str) -> dict[str, Any]:
     return webhook("evt_charge", "charge.succeeded", thing)
 
 
-def store(engine: Engine, clock: Clock, *events: dict[str, Any]) -> list[str]:
-    with engine.begin() as tx:
-        for each in events:
-            store_event(tx, parse_webhook(json.dumps(each).encode()), clock.wall())
-    return [str(each["id"]) for each in events]
-
-
 @pytest.fixture
-def owed(engine: Engine, sandbox: RunningSandbox) -> ChargeKey:
-    """29 dollars on an open charge of a customer whose card is good."""
-    add_customer_with_card(engine, sandbox)
-    return owe(engine)
+def unrecorded(case: Case) -> Case:
+    """The card was charged; the collector died before that could be recorded."""
+    dies(case.collect, case, "confirm", heard=True)
+    assert case.charge["status"] == "frozen"
+    return case
 
 
-@pytest.fixture
-def unrecorded(owed: ChargeKey, engine: Engine, stripe: StripeGateway, clock: Clock) -> str:
-    """A payment that succeeded at Stripe; the collector died before it could be recorded."""
-    attempt = freeze(owed, engine, stripe, clock)
-    assert attempt is not None
-    answer = confirm(attempt, create(attempt, engine, stripe), stripe)
-    assert answer.kind is AnswerKind.SUCCEEDED
-    assert answer.payment_intent is not None
-    assert one_row(engine, tables.charges)["status"] == "frozen"
-    return answer.payment_intent
+def hear(case: Case, event: dict[str, Any], gateway: StripeGateway | None = None) -> str:
+    (stored,) = store(case.engine, case.clock, event)
+    return apply_stripe_event(stored, case.engine, gateway or case.gateway, case.clock)
 
 
-def test_a_payment_whose_collector_died_is_booked_by_the_webhook(
-    unrecorded: str,
-    owed: ChargeKey,
-    engine: Engine,
-    stripe: StripeGateway,
-    clock: Clock,
-    sandbox: RunningSandbox,
-) -> None:
-    (event,) = store(engine, clock, about_intent(unrecorded))
+def test_a_payment_whose_collector_died_is_booked_by_the_webhook(unrecorded: Case) -> None:
+    case = unrecorded
 
-    result = apply_stripe_event(event, engine, stripe, clock)
+    result = hear(case, about_intent(case.intent))
 
-    assert result == f"succeeded: {owed.charge_id}"
-    charge = one_row(engine, tables.charges)
-    assert (charge["status"], charge["payment_intent"]) == ("paid", unrecorded)
-    assert one_row(engine, tables.transfers, kind="pay")["amount"] == 2900
-    assert one_row(engine, tables.attempts)["answer"] == "succeeded"
-    row = one_row(engine, tables.stripe_events)
+    assert result == f"succeeded: {case.key.charge_id}"
+    row = one_row(case.engine, tables.stripe_events)
     assert (row["due_at"], row["leased_until"], row["result"]) == (None, None, result)
-    assert collect(owed, engine, stripe, clock) is None
-    assert len(sandbox.payments(payment_intent=unrecorded)) == 1
+    assert case.answers() == ["succeeded"]
+    assert case.collect() is None
+    assert_paid_once(case)
 
 
 @pytest.mark.parametrize("order", list(permutations(["succeeded", "charge", "collect"])))
 def test_in_whatever_order_webhooks_and_collector_learn_of_it_a_payment_is_booked_once(
-    order: tuple[str, ...],
-    unrecorded: str,
-    owed: ChargeKey,
-    engine: Engine,
-    stripe: StripeGateway,
-    clock: Clock,
+    order: tuple[str, ...], unrecorded: Case
 ) -> None:
-    store(engine, clock, about_intent(unrecorded), about_charge(unrecorded))
+    case = unrecorded
+    store(case.engine, case.clock, about_intent(case.intent), about_charge(case.intent))
 
     for step in order * 2:
         if step == "collect":
-            collect(owed, engine, stripe, clock)
+            case.collect()
         else:
-            apply_stripe_event(f"evt_{step}", engine, stripe, clock)
+            apply_stripe_event(f"evt_{step}", case.engine, case.gateway, case.clock)
 
-    assert one_row(engine, tables.charges)["status"] == "paid"
-    assert len(rows_of(engine, tables.transfers, kind="pay")) == 1
-    assert one_row(engine, tables.books)["receivable"] == 0
-    assert {row["due_at"] for row in rows_of(engine, tables.stripe_events)} == {None}
+    assert {row["due_at"] for row in rows_of(case.engine, tables.stripe_events)} == {None}
+    assert_paid_once(case)
 
 
 def test_a_webhook_before_the_collector_has_saved_the_intent_is_understood_by_its_metadata(
-    owed: ChargeKey, engine: Engine, stripe: StripeGateway, clock: Clock
+    case: Case,
 ) -> None:
-    attempt = freeze(owed, engine, stripe, clock)
-    assert attempt is not None
-    intent = stripe.create_intent(attempt.parameters, attempt.attempt_id).payment_intent
-    assert intent is not None
-    stripe.confirm_intent(intent, attempt.parameters["payment_method"], "lost")
-    assert one_row(engine, tables.charges)["payment_intent"] is None
-    (event,) = store(engine, clock, about_intent(intent))
+    dies(case.collect, case, "create", heard=True)
+    intents = case.sandbox.client().v1.payment_intents
+    (intent,) = intents.list({"customer": case.stripe_customer}).data
+    intents.confirm(intent.id, {"off_session": True})
+    assert case.charge["payment_intent"] is None
 
-    apply_stripe_event(event, engine, stripe, clock)
+    hear(case, about_intent(intent.id))
 
-    charge = one_row(engine, tables.charges)
-    assert (charge["status"], charge["payment_intent"]) == ("paid", intent)
-    assert collect(owed, engine, stripe, clock) is None
+    assert case.intent == intent.id
+    assert case.collect() is None
+    assert_paid_once(case)
 
 
-def test_a_webhook_that_lies_books_what_stripe_says(
-    owed: ChargeKey, engine: Engine, stripe: StripeGateway, clock: Clock
-) -> None:
-    attempt = freeze(owed, engine, stripe, clock)
-    assert attempt is not None
-    intent = create(attempt, engine, stripe).payment_intent
-    assert intent is not None
-    (event,) = store(engine, clock, about_intent(intent, "succeeded"))
+def test_a_webhook_that_lies_books_what_stripe_says(case: Case) -> None:
+    dies(case.collect, case, "confirm", heard=False)
 
-    result = apply_stripe_event(event, engine, stripe, clock)
+    result = hear(case, about_intent(case.intent, "succeeded"))
 
-    assert result == f"ready: {owed.charge_id}"
-    assert one_row(engine, tables.charges)["status"] == "frozen"
-    assert rows_of(engine, tables.transfers, kind="pay") == []
+    assert result == f"ready: {case.key.charge_id}"
+    assert (case.charge["status"], case.moved("pay")) == ("frozen", [])
+    assert_books_equal_stripe(case)
 
 
-def test_a_decline_is_left_to_the_collector(
-    engine: Engine, sandbox: RunningSandbox, stripe: StripeGateway, clock: Clock
-) -> None:
-    add_customer_with_card(engine, sandbox, card="pm_card_chargeCustomerFail")
-    key = owe(engine)
-    collect(key, engine, stripe, clock)
-    before = one_row(engine, tables.charges)
-    assert before["status"] == "declined"
-    (event,) = store(engine, clock, about_intent(before["payment_intent"], "payment_failed"))
+def test_a_decline_is_left_to_the_collector(owing: Callable[..., Case]) -> None:
+    case = owing("pm_card_chargeCustomerFail")
+    case.collect()
+    before = case.charge
 
-    apply_stripe_event(event, engine, stripe, clock)
+    hear(case, about_intent(case.intent, "payment_failed"))
 
-    assert one_row(engine, tables.charges) == before
-    assert len(rows_of(engine, tables.attempts)) == 1
+    assert case.charge == before
+    assert case.answers() == ["declined"]
 
 
-def test_a_payment_that_is_not_ours_is_left_alone(
-    engine: Engine, sandbox: RunningSandbox, stripe: StripeGateway, clock: Clock
-) -> None:
-    customer = add_customer_with_card(engine, sandbox)
-    client = sandbox.client()
-    foreign = client.v1.payment_intents.create(
-        {"amount": 2900, "currency": "usd", "customer": customer}
-    ).id
-    (event,) = store(engine, clock, about_intent(foreign))
+def test_an_intent_that_is_not_ours_or_not_paid_is_left_alone(case: Case) -> None:
+    foreign = case.sandbox.client().v1.payment_intents.create(
+        {"amount": PRICE, "currency": "usd", "customer": case.stripe_customer}
+    )
 
-    result = apply_stripe_event(event, engine, stripe, clock)
+    result = hear(case, about_intent(foreign.id))
 
     assert result == "no charge of ours"
-    assert rows_of(engine, tables.transfers) == []
-    assert one_row(engine, tables.stripe_events)["due_at"] is None
+    assert case.standing == {"receivable": PRICE}
+    assert one_row(case.engine, tables.stripe_events)["due_at"] is None
 
 
-def test_an_intent_that_stripe_does_not_know_is_left_alone(
-    owed: ChargeKey, engine: Engine, stripe: StripeGateway, clock: Clock
-) -> None:
-    (event,) = store(engine, clock, about_intent("pi_never_made"))
+def test_an_intent_that_stripe_does_not_know_is_left_alone(case: Case) -> None:
+    result = hear(case, about_intent("pi_never_made"))
 
-    result = apply_stripe_event(event, engine, stripe, clock)
-
-    assert result == "no charge of ours"
-    assert one_row(engine, tables.charges)["status"] == "open"
+    assert result == "Stripe refused: No such payment_intent: 'pi_never_made'"
+    assert one_row(case.engine, tables.stripe_events)["due_at"] is None
+    assert case.charge["status"] == "open"
 
 
-def test_what_is_not_about_a_payment_is_done_without_asking_stripe(
-    engine: Engine, sandbox: RunningSandbox, clock: Clock
-) -> None:
-    events = store(
-        engine,
-        clock,
-        webhook("evt_customer", "customer.updated", {"id": "cus_1", "object": "customer"}),
+def test_what_names_nothing_of_ours_is_done_without_asking_stripe(case: Case) -> None:
+    away = StripeGateway(case.sandbox.api_key, "http://127.0.0.1:1")
+    events = [
         webhook("evt_null", "charge.updated", {"id": "ch_1", "payment_intent": None}),
         webhook("evt_number", "charge.updated", {"id": "ch_1", "payment_intent": 7}),
         webhook("evt_no_id", "payment_intent.created", {"object": "payment_intent"}),
         webhook("evt_no_object", "balance.available", None),
         webhook("evt_list", "balance.available", []),
         webhook("evt_no_data", "balance.available", ...),
-    )
-    away = StripeGateway(sandbox.api_key, "http://127.0.0.1:1")
+    ]
 
-    results = {apply_stripe_event(each, engine, away, clock) for each in events}
+    results = {hear(case, each, away) for each in events}
 
-    rows = rows_of(engine, tables.stripe_events)
-    assert results == {"not about a payment"}
-    assert {(row["due_at"], row["result"]) for row in rows} == {(None, "not about a payment")}
+    rows = rows_of(case.engine, tables.stripe_events)
+    assert results == {"nothing of ours"}
+    assert {(row["due_at"], row["result"]) for row in rows} == {(None, "nothing of ours")}
 
 
 @pytest.mark.parametrize("fault", ["http_500_before", "html_502", "http_429"])
 def test_while_stripe_gives_no_clear_answer_the_event_is_asked_about_again_later(
-    fault: str,
-    unrecorded: str,
-    engine: Engine,
-    sandbox: RunningSandbox,
-    stripe: StripeGateway,
-    clock: Clock,
+    fault: str, unrecorded: Case
 ) -> None:
-    (event,) = store(engine, clock, about_intent(unrecorded))
-    sandbox.fault(fault, "GET", f"/v1/payment_intents/{unrecorded}")
-    wall = clock.wall()
+    case = unrecorded
+    case.sandbox.fault(fault, "GET", f"/v1/payment_intents/{case.intent}")
+    event, wall = about_intent(case.intent), case.clock.wall()
 
-    first = apply_stripe_event(event, engine, HastyGateway(sandbox), clock)
+    first = hear(case, event, HastyGateway(case.sandbox))
 
-    row = one_row(engine, tables.stripe_events)
-    assert first == "asked again later"
-    assert row["result"] is None
-    assert wall + TRY_AGAIN <= row["due_at"] <= clock.wall() + TRY_AGAIN
-    assert rows_of(engine, tables.transfers, kind="pay") == []
-    with engine.begin() as tx:
+    row = one_row(case.engine, tables.stripe_events)
+    assert (first, row["result"]) == ("asked again later", None)
+    assert wall + TRY_AGAIN <= row["due_at"] <= case.clock.wall() + TRY_AGAIN
+    assert case.moved("pay") == []
+    with case.engine.begin() as tx:
         assert claim_due_events(tx, wall + TRY_AGAIN - timedelta(seconds=1), 10) == []
-        assert claim_due_events(tx, clock.wall() + TRY_AGAIN, 10) == [event]
-    apply_stripe_event(event, engine, stripe, clock)
-    assert one_row(engine, tables.charges)["status"] == "paid"
+        assert claim_due_events(tx, case.clock.wall() + TRY_AGAIN, 10) == [event["id"]]
+    hear(case, event)
+    assert_paid_once(case)
 
 
-def test_a_worker_that_dies_over_an_event_leaves_it_to_the_next_one(
-    unrecorded: str, engine: Engine, stripe: StripeGateway, clock: Clock
-) -> None:
-    (event,) = store(engine, clock, about_intent(unrecorded))
-    with engine.begin() as tx:
-        assert claim_due_events(tx, clock.wall(), 10) == [event]
+def test_a_worker_that_dies_over_an_event_leaves_it_to_the_next_one(unrecorded: Case) -> None:
+    case = unrecorded
+    (event,) = store(case.engine, case.clock, about_intent(case.intent))
+    with case.engine.begin() as tx:
+        assert claim_due_events(tx, case.clock.wall(), 10) == [event]
 
-    with engine.begin() as tx:
-        leased = claim_due_events(tx, clock.wall(), 10)
-        after_the_lease = claim_due_events(tx, clock.wall() + MORE_THAN_A_LEASE, 10)
+    with case.engine.begin() as tx:
+        leased = claim_due_events(tx, case.clock.wall(), 10)
+        after_the_lease = claim_due_events(tx, case.clock.wall() + MORE_THAN_A_LEASE, 10)
 
     assert (leased, after_the_lease) == ([], [event])
-    assert one_row(engine, tables.stripe_events)["tries"] == 2
-    apply_stripe_event(event, engine, stripe, clock)
-    assert one_row(engine, tables.charges)["status"] == "paid"
+    assert one_row(case.engine, tables.stripe_events)["tries"] == 2
+    apply_stripe_event(event, case.engine, case.gateway, case.clock)
+    assert_paid_once(case)
 
 
-def test_a_payment_of_another_amount_is_not_booked_and_waits_for_an_operator(
-    owed: ChargeKey, engine: Engine, sandbox: RunningSandbox, stripe: StripeGateway, clock: Clock
-) -> None:
-    attempt = freeze(owed, engine, stripe, clock)
-    assert attempt is not None
-    intent = stripe.create_intent(attempt.parameters | {"amount": 100}, "other").payment_intent
-    assert intent is not None
-    stripe.confirm_intent(intent, attempt.parameters["payment_method"], "other-1")
-    (event,) = store(engine, clock, about_intent(intent))
+def test_a_payment_of_another_amount_is_not_booked_on_the_charge(case: Case) -> None:
+    dies(case.collect, case, "create", heard=False)
+    (attempt,) = case.attempts()
+    wrong = attempt["parameters"] | {"amount": 100, "confirm": True, "off_session": True}
+    intent = case.sandbox.client().v1.payment_intents.create(wrong)
 
-    apply_stripe_event(event, engine, stripe, clock)
+    hear(case, about_intent(intent.id))
 
-    assert one_row(engine, tables.charges)["status"] == "parked"
-    assert rows_of(engine, tables.transfers, kind="pay") == []
+    assert (case.charge["status"], case.moved("pay")) == ("parked", [])
 
 
 def test_a_payment_ends_the_arrears_and_new_fixes_are_charged_again(
-    engine: Engine, sandbox: RunningSandbox, stripe: StripeGateway, clock: Clock
+    owing: Callable[..., Case],
 ) -> None:
-    add_customer_with_card(engine, sandbox, card="pm_card_authenticationRequired")
-    key = owe(engine)
-    collect(key, engine, stripe, clock)
-    charge = one_row(engine, tables.charges)
-    assert charge["status"] == "action_required"
-    assert one_row(engine, tables.books)["past_due"]
-    pay_on_session(sandbox, charge["payment_intent"])
-    (event,) = store(engine, clock, about_intent(charge["payment_intent"]))
+    case = owing("pm_card_authenticationRequired")
+    assert case.collect() is S.ACTION_REQUIRED
+    assert case.book["past_due"]
+    pay_on_session(case)
 
-    apply_stripe_event(event, engine, stripe, clock)
-    settle_events(engine, deployed("fix-2"), now=NOW)
+    hear(case, about_intent(case.intent))
+    settle_events(case.engine, deployed("fix-2"))
 
-    assert one_row(engine, tables.charges, charge_id=key.charge_id)["status"] == "paid"
-    assert not one_row(engine, tables.books)["past_due"]
-    assert one_row(engine, tables.fixes, fix_id="fix-2")["outcome"] == "charged"
+    assert case.charge["status"] == "paid"
+    assert not case.book["past_due"]
+    assert outcomes(case.engine)["fix-2"] == "charged"
+    assert_books_equal_stripe(case)
 
 
-def pay_on_session(sandbox: RunningSandbox, intent: str) -> None:
+def pay_on_session(case: Case) -> None:
     """The customer comes back with a card that needs no further word."""
-    client = sandbox.client()
-    customer = client.v1.payment_intents.retrieve(intent).customer
-    assert isinstance(customer, str)
-    card = client.v1.payment_methods.attach("pm_card_visa", {"customer": customer}).id
-    client.v1.payment_intents.confirm(intent, {"payment_method": card})
+    client = case.sandbox.client()
+    card = client.v1.payment_methods.attach("pm_card_visa", {"customer": case.stripe_customer})
+    client.v1.payment_intents.confirm(case.intent, {"payment_method": card.id})

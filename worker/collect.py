@@ -19,15 +19,15 @@ from worker.billing.charges import Charge, ChargeStatus, Why
 from worker.billing.dunning import Step, next_step
 from worker.billing.journal import Journal
 from worker.billing.payments import begin_attempt, book_unapplied, replace, take_step
-from worker.billing.policy import DEFAULT_BREAKER, Breaker, breach
+from worker.billing.policy import DEFAULT_BREAKER, Breaker
+from worker.breaker import may_collect, trips
 from worker.clock import Clock
-from worker.customers import open_book, park
+from worker.customers import open_book
 from worker.storage.charges import (
     Attempt,
     ChargeKey,
     add_attempt,
     attempt_under_way,
-    attempted_since,
     end_lease,
     fixes_on,
     has_payment,
@@ -37,7 +37,6 @@ from worker.storage.charges import (
     standing_lines,
     status_of,
 )
-from worker.storage.collecting import running_since, switch, why_stopped
 from worker.storage.customers import find_customer
 from worker.storage.post import post
 from worker.stripe_gateway import StripeGateway
@@ -46,6 +45,8 @@ log = get_logger()
 
 # Clocks of ours and Stripe's may differ by this much when intents are listed by creation time.
 CLOCK_SLACK = timedelta(hours=1)
+
+OVERTAKEN = Answer(AnswerKind.UNKNOWN, code="overtaken")  # by another collector, or a withdrawal
 
 
 def collect(
@@ -60,6 +61,8 @@ def collect(
     if attempt is None:
         return None
     answer = create(attempt, engine, stripe)
+    if answer is OVERTAKEN:
+        return None
     if answer.kind is AnswerKind.READY:
         answer = confirm(attempt, answer, stripe)
     return record(key, answer, engine, clock, lease_ends=True)
@@ -86,37 +89,6 @@ def freeze(
         if attempt is None:
             end_lease(tx, key)
         return attempt
-
-
-def may_collect(tx: Connection, book: Book, charge: Charge) -> bool:
-    """Nothing has said stop since the charge was found to be due."""
-    withdrawing = charge.status is ChargeStatus.WITHDRAWING
-    return not withdrawing and book.parked_at is None and why_stopped(tx) is None
-
-
-def trips(
-    tx: Connection, journal: Journal, book: Book, charge: Charge, breaker: Breaker, clock: Clock
-) -> bool:
-    """The circuit breaker: too much for one customer parks them, too much in all stops everyone."""
-    wall, amount = clock.wall(), charge.owed
-    since = max(running_since(tx), wall - breaker.everyone.within)
-    why = breach(breaker.everyone, attempted_since(tx, since), amount)
-    if why is not None:
-        switch(tx, stopped_at=wall, why=f"circuit breaker: {why}")
-        return sound_alarm("everyone", why, book)
-    since = wall - breaker.customer.within
-    since = max(since, book.released_at or since)
-    why = breach(breaker.customer, attempted_since(tx, since, book.customer_id), amount)
-    if why is not None:
-        park(journal, book, f"circuit breaker: {why}")
-        return sound_alarm("customer", why, book)
-    return False
-
-
-def sound_alarm(bound: str, why: str, book: Book) -> bool:
-    telemetry.breaker_trips.add(1, {"bound": bound})
-    log.error("breaker_tripped", bound=bound, why=why, customer=book.customer_id)
-    return True
 
 
 def new_attempt(tx: Connection, charge: Charge, clock: Clock, livemode: bool) -> Attempt:
@@ -156,7 +128,9 @@ def create(attempt: Attempt, engine: Engine, stripe: StripeGateway) -> Answer:
         answer = stripe.create_intent(attempt.parameters, key)
     if answer.payment_intent is not None and attempt.charge_before is None:
         with engine.begin() as tx:
-            save_intent(tx, attempt, answer.payment_intent, answer.latest_charge)
+            saved = save_intent(tx, attempt, answer.payment_intent, answer.latest_charge)
+        if not saved:
+            return OVERTAKEN
     return as_asked(answer, attempt.parameters)
 
 

@@ -58,9 +58,14 @@ def learn_unexplained(answer: Answer, engine: Engine, stripe: StripeGateway, clo
 
 
 def payer_of_intent(
-    payment_intent: str, engine: Engine, stripe: StripeGateway, clock: Clock
+    payment_intent: str | None, engine: Engine, stripe: StripeGateway, clock: Clock
 ) -> Payer | None:
-    """Who paid; if our books don't know the payment yet, Stripe is asked about it first."""
+    """Who paid; if our books don't know the payment yet, Stripe is asked about it first.
+
+    What was paid without an intent is none of ours.
+    """
+    if payment_intent is None:
+        return None
     with engine.begin() as tx:
         payer = payer_of(tx, payment_intent)
     if payer is None:

@@ -28,7 +28,6 @@ from worker.storage.drifts import (
     unsettled,
 )
 from worker.storage.stripe_events import store_event
-from worker.stripe_calls import StripeRefused
 from worker.stripe_events import apply_stripe_event, follow_dispute, follow_refund
 from worker.stripe_gateway import StripeGateway
 from worker.subscription import follow_invoice
@@ -67,13 +66,21 @@ def reconcile(window: Window, engine: Engine, stripe: StripeGateway, clock: Cloc
     repaired += [drift for drift in found if drift not in left]
     with engine.begin() as tx:
         parked = standing_drifts(tx)
-        for drift in parked:
-            if drift.subject not in {each.subject for each in left}:
-                resolve_drift(tx, drift, clock.wall())
+    gone = [drift for drift in parked if is_gone(drift, left, truth, stripe)]
+    with engine.begin() as tx:
+        for drift in gone:
+            resolve_drift(tx, drift, clock.wall())
         new = park_drifts(tx, left, clock.wall())
         standing = standing_drifts(tx)
     tell(repaired, new)
     return Reconciled(repaired, standing)
+
+
+def is_gone(drift: Drift, left: list[Drift], truth: Truth, stripe: StripeGateway) -> bool:
+    """It was looked at again and is no difference any more; outside the window nothing is known."""
+    if drift.subject in {each.subject for each in left}:
+        return False
+    return drift.subject in truth.subjects() or not stands(drift, stripe)
 
 
 def import_events(
@@ -84,7 +91,7 @@ def import_events(
         object_id = object_in(event["type"], event["data"]["object"])
         if subject_of(event["type"]) is None or object_id is None:
             continue
-        body = dumps(event).encode()
+        body = dumps(event, default=str).encode()  # the SDK reads some as Decimal
         webhook = Webhook(event["id"], event["type"], event["livemode"], object_id, body)
         with engine.begin() as tx:
             is_new = store_event(tx, webhook, clock.wall())
@@ -133,7 +140,7 @@ def repair(drift: Drift, engine: Engine, stripe: StripeGateway, clock: Clock) ->
     """One difference whose repair fails stays for the next time, and stops no other."""
     try:
         REPAIRS[drift.kind](drift.subject, engine, stripe, clock)
-    except StripeRefused:
+    except Exception:
         log.warning("repair_failed", kind=drift.kind, subject=drift.subject, exc_info=True)
 
 

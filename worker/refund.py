@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import IntegrityError
+from structlog import get_logger
 
 from schemas.ids import new_id
 from worker import telemetry
@@ -34,6 +35,7 @@ from worker.storage.refunds import (
     clawed_by,
     find_refund,
     grants_bought,
+    has_refund,
     is_disputed,
     mark_tried,
     read_refund,
@@ -42,6 +44,8 @@ from worker.storage.refunds import (
     under_way,
 )
 from worker.stripe_gateway import StripeGateway
+
+log = get_logger()
 
 LOOKED_FOR = 3  # times, with growing pauses: more than a minute in all
 
@@ -161,6 +165,8 @@ def record_refund(
         post(tx, journal)
         save_refund(tx, kept)
     telemetry.refunds.add(1, {"status": kept.status})
+    if kept.status is RefundStatus.REFUSED:
+        log.error("refund_refused", refund=kept.refund_id, code=kept.code, why=kept.message)
     return kept.status
 
 
@@ -184,10 +190,13 @@ def follow(
 
 
 def seen_first(tx: Connection, payer: Payer, seen: StripeRefund, clock: Clock) -> Refund:
-    """A refund that was made in Stripe's dashboard."""
+    """A refund that was made in Stripe's dashboard, or by us before our database was restored."""
+    ours = seen.refund_id
+    if ours is None or has_refund(tx, RefundKey(payer.customer_id, ours)):
+        ours = new_id("ref")
     found = Refund(
         payer.customer_id,
-        seen.refund_id or new_id("ref"),
+        ours,
         payer.charge_id,
         seen.payment_intent,
         None,

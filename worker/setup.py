@@ -65,21 +65,36 @@ def held_cost(usage: Usage, now: datetime) -> HeldCost:
         version = plans.in_force(version.billing_added_plan, now.date())
     by_credits = min(usage.held_now, usage.credits.balance + bonus)
     by_money = usage.held_now - by_credits
-    amount = version.price * by_money if version.price else None
-    return HeldCost(fixes=usage.held_now, by_credits=by_credits, by_money=by_money, amount=amount)
+    return HeldCost(
+        fixes=usage.held_now,
+        by_credits=by_credits,
+        by_money=by_money,
+        amount=version.price * by_money if version.price else None,
+        price_per_fix=version.price,
+        spending_cap=usage.limits.spending_cap,
+    )
 
 
 def in_words(held: HeldCost) -> str:
-    """The sentence above the button."""
-    if not held.fixes:
-        return "No fix waits for payment. From now on, fixes beyond your credits are charged."
-    parts = [f"{held.fixes} fixes wait for payment: credits pay for {held.by_credits}"]
+    """What stands above the button."""
+    waiting = f"{held.fixes or 'No'} {'fix waits' if held.fixes == 1 else 'fixes wait'} for payment"
+    parts = [f"credits pay for {held.by_credits}"] if held.by_credits else []
     if held.by_money:
-        cost = (
-            f"{held.by_money} would cost {held.amount}" if held.amount else f"{held.by_money} wait"
-        )
-        parts.append(f"{cost} and are only charged once you accept them")
-    return "; ".join(parts) + "."
+        parts.append(cost_in_words(held))
+    then = f"costs {held.price_per_fix}" if held.price_per_fix else "is held"
+    return (
+        f"{waiting}{': ' if parts else ''}{', '.join(parts)}. "
+        f"From now on, a fix that no credit covers {then}."
+    )
+
+
+def cost_in_words(held: HeldCost) -> str:
+    if held.amount is None:
+        return f"{held.by_money} must wait for credits"
+    cost = f"{held.by_money} would cost {held.amount}"
+    if held.spending_cap is None:
+        return f"{cost} once you accept that"
+    return f"{cost}, charged at once within the spending cap of {held.spending_cap} a month"
 
 
 def follow_checkout(session_id: str, engine: Engine, stripe: StripeGateway, clock: Clock) -> str:

@@ -80,7 +80,7 @@ def reply_to(call: str, request: Callable[[], Reply]) -> tuple[Reply | None, Ans
             reply = request()
         except StripeError as error:
             answer = classify(error.http_status, error.json_body)
-        except (ValueError, TypeError, AttributeError, KeyError) as error:
+        except (ValueError, TypeError, AttributeError, LookupError) as error:
             # The SDK could not make sense of what came back.
             answer = Answer(AnswerKind.UNKNOWN, message=type(error).__name__)
         else:

@@ -22,6 +22,7 @@ from worker.billing.grants import Grant, order_of_use
 from worker.billing.journal import Journal, Rows
 from worker.billing.known import Known
 from worker.billing.ledger import Transfer
+from worker.billing.refunds import Refund, RefundStatus
 from worker.billing.usage import UsageKey, usage_of
 from worker.storage.post import BOOK_CHANGES, CHARGE_CHANGES, FIX_CHANGES, LINE_CHANGES
 
@@ -37,6 +38,7 @@ class Memory:
     grants: dict[Key, Grant] = field(default_factory=dict)
     charges: dict[str, Charge] = field(default_factory=dict)
     lines: dict[Key, Line] = field(default_factory=dict)
+    refunds: dict[str, Refund] = field(default_factory=dict)
     events: dict[tuple[str, str, str], bytes] = field(default_factory=dict)
     claims: dict[str, str] = field(default_factory=dict)
     transfers: list[Transfer] = field(default_factory=list)
@@ -112,7 +114,21 @@ class Memory:
             events=dict(self.events),
             claims={key: owner for key, owner in self.claims.items() if key in derived},
             grants={key: copy(self.grants[key]) for key in paid & self.grants.keys()},
+            money_gone={key for key, each in fixes.items() if self.is_money_gone(each)},
         )
+
+    def is_money_gone(self, fix: Fix) -> bool:
+        """Written off, or given back to the card with its whole charge, or by itself."""
+        charge = self.charges.get(fix.charge_id or "")
+        if charge is None or fix.outcome is not FixOutcome.CHARGED:
+            return False
+        returned = 0 < charge.asked_amount == charge.returned
+        by_itself = any(
+            (each.customer_id, each.fix_id) == (fix.customer_id, fix.fix_id)
+            and each.status not in (RefundStatus.REFUSED, RefundStatus.FAILED)
+            for each in self.refunds.values()
+        )
+        return charge.status is ChargeStatus.VOID or returned or by_itself
 
     def post(self, journal: Journal) -> None:
         put(self.fixes, journal.fixes, FIX_CHANGES)

@@ -255,6 +255,24 @@ def test_a_revert_undoes_what_paid(seen: object, standing: Book, how: str) -> No
     assert (outcome.fix, outcome.how) == (seen, how)
 
 
+@pytest.mark.parametrize(
+    ("paid_by", "standing", "how"),
+    [
+        (FixOutcome.CHARGED, book(), "forgiven"),
+        (FixOutcome.CHARGED, book(open_charge=charge()), "uncharged"),
+        (FixOutcome.CREDITED, book(), "given_back"),
+    ],
+    ids=["collected", "owed", "credited"],
+)
+def test_what_is_gone_is_not_given_once_more(paid_by: FixOutcome, standing: Book, how: str) -> None:
+    seen = known(fix("fix-1", paid_by), money_gone={("acme", "fix-1")})
+
+    outcome = decide(standing, seen, reverted(), NOW)
+
+    assert isinstance(outcome, Reverted)
+    assert outcome.how == how
+
+
 @pytest.mark.parametrize("paid_by", [each for each in FixOutcome if each != "reverted"])
 def test_a_revert_is_taken_for_thirty_days(paid_by: FixOutcome) -> None:
     old = fix("fix-1", paid_by, deployed_at=NOW - HOUR - REVERT_WITHIN)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -11,8 +12,16 @@ from hypothesis import strategies as st
 
 from tests.builders import DAY, HOUR, MINUTE, NOW, book, charge, journal, usd
 from worker.billing.answers import HARD_DECLINES, Answer, AnswerKind, classify
-from worker.billing.charges import Charge, ChargeStatus, Why
-from worker.billing.dunning import ASK_AGAIN, COME_BACK, Step, due_at, next_step, pause
+from worker.billing.charges import IN_FLIGHT, TRANSITIONS, Charge, ChargeStatus, Why
+from worker.billing.dunning import (
+    ASK_AGAIN,
+    COME_BACK,
+    Step,
+    due_at,
+    next_step,
+    pause,
+    retry_at,
+)
 from worker.billing.payments import take_step
 from worker.billing.policy import AT_ONCE, Policy
 
@@ -67,6 +76,40 @@ def test_every_answer_leads_somewhere(status: ChargeStatus, answer: Answer, step
     assert taken == step
 
 
+@pytest.mark.parametrize("status", IN_FLIGHT)
+@pytest.mark.parametrize("kind", K)
+def test_no_answer_leads_where_a_charge_may_not_go(status: ChargeStatus, kind: AnswerKind) -> None:
+    owed = charge(2900, status)
+
+    step = next_step(owed, Answer(kind, "pi_1"), AT_ONCE, NOW)
+
+    assert step.status in (status, *TRANSITIONS[status])
+
+
+AT_REST: dict[str, Charge] = {
+    "to be tried again": charge(2900, S.DECLINED, due_at=NOW + 2 * DAY),
+    "to be tried at once": charge(2900, S.DECLINED, due_at=NOW, due_why=Why.OPERATOR),
+    "declined for good": charge(2900, S.DECLINED, due_at=None),
+    "the customer must act": charge(2900, S.ACTION_REQUIRED, due_at=None),
+    "parked": charge(2900, S.PARKED, due_at=None),
+}
+
+
+@pytest.mark.parametrize("owed", AT_REST.values(), ids=AT_REST)
+@pytest.mark.parametrize("kind", sorted({*K} - {K.SUCCEEDED, K.OUR_BUG}))
+def test_late_news_of_an_attempt_that_is_over_changes_nothing(
+    owed: Charge, kind: AnswerKind
+) -> None:
+    owed = replace(owed, waits=2, tries=3, declined_at=NOW - DAY, payment_intent="pi_1")
+    standing, before = book(receivable=2900, revenue=-2900), replace(owed)
+
+    step = next_step(owed, Answer(kind, "pi_1"), AT_ONCE, NOW)
+    take_step(journal(standing), standing, owed, step, Answer(kind, "pi_1"))
+
+    assert owed == before
+    assert (step.answered, standing.past_due) == (False, False)
+
+
 def declined(
     owed: Charge, now: datetime, why: Why = Why.SCHEDULED, policy: Policy = AT_ONCE
 ) -> Charge:
@@ -117,6 +160,42 @@ def test_after_a_standstill_of_weeks_nothing_is_caught_up_in_a_burst() -> None:
 
     assert (first, second) == (NOW + standstill + 2 * DAY, NOW + standstill + 4 * DAY)
     assert third == NOW + standstill + 6 * DAY
+
+
+GAPS: dict[str, tuple[float, bool, float]] = {
+    "on time": (1, True, 3),
+    "a little late": (1.9, True, 3),
+    "half a gap late": (2, True, 4),
+    "almost a gap late": (2.9, True, 4.9),
+    "later than the next": (9, True, 11),
+    "beside the schedule, shortly before": (2.9, False, 3),
+    "beside the schedule, at its very moment": (3, False, 5),
+}
+
+
+@pytest.mark.parametrize(("at", "scheduled", "due"), GAPS.values(), ids=GAPS)
+def test_a_try_that_came_late_keeps_its_distance_from_the_next(
+    at: float, scheduled: bool, due: float
+) -> None:
+    tried = NOW + at * DAY
+
+    following = retry_at(NOW, 2, AT_ONCE, tried, scheduled)
+
+    assert following == NOW + due * DAY
+
+
+@settings(deadline=None, max_examples=100)
+@given(st.integers(1, 4), st.floats(0, 40))
+def test_two_scheduled_tries_are_never_closer_than_half_of_what_the_schedule_has(
+    tries: int, day: float
+) -> None:
+    tried = NOW + day * DAY
+    gap = (AT_ONCE.retry_days[tries - 1] - (0, *AT_ONCE.retry_days)[tries - 1]) * DAY
+
+    following = retry_at(NOW, tries, AT_ONCE, tried)
+
+    assert following is not None
+    assert following - tried >= gap / 2
 
 
 @settings(deadline=None, max_examples=100)

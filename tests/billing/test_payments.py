@@ -192,6 +192,10 @@ AT_ONCE: dict[str, tuple[Charge, bool]] = {
     "open and not due": (charge(2900, due_at=None), True),
     "open with nothing on it": (charge(0, due_at=None), False),
     "open and due by itself": (charge(2900, due_at=NOW + DAY), False),
+    "open in place of a declined one": (
+        charge(2900, due_at=NOW + DAY, declined_at=NOW - DAY, tries=1),
+        True,
+    ),
     "frozen": (charge(2900, S.FROZEN), False),
     "parked": (charge(2900, S.PARKED, due_at=None), False),
 }

@@ -165,6 +165,37 @@ def test_money_that_cannot_be_taken_off_becomes_a_credit(status: ChargeStatus) -
     assert journal.grants.new == {("acme", "revert:fix-1"): credit}
 
 
+@pytest.mark.parametrize("status", FINAL)
+def test_for_what_no_money_is_left_there_is_no_credit(status: ChargeStatus) -> None:
+    standing, known = charged_book(status)
+    known.money_gone.add(("acme", "fix-1"))
+
+    journal = decided(standing, known, reverted_event())
+
+    assert (moved(journal), standing.grants, standing.receivable) == ([], [], 2900)
+    assert known.fixes["acme", "fix-1"].outcome is FixOutcome.REVERTED
+    assert journal.tally == {"reverted": 1}
+
+
+def test_what_is_still_owed_is_uncharged_though_money_went_back_before() -> None:
+    standing, known = charged_book(ChargeStatus.OPEN)
+    known.money_gone.add(("acme", "fix-1"))
+
+    journal = decided(standing, known, reverted_event())
+
+    assert moved(journal) == [("uncharge", 2900, "fix-1")]
+
+
+@pytest.mark.parametrize("other", [0, 2900], ids=["nothing else", "something else"])
+def test_a_revert_of_all_that_was_owed_ends_the_arrears(other: int) -> None:
+    standing, known = charged_book(ChargeStatus.DECLINED)
+    standing.past_due, standing.receivable = True, 2900 + other
+
+    decided(standing, known, reverted_event())
+
+    assert standing.past_due is bool(other)
+
+
 def test_a_held_fix_leaves_the_backlog() -> None:
     held, other = fix("fix-1"), fix("fix-2")
     standing = book(held=2, backlog=[held, other])

@@ -2,26 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from copy import copy
 from typing import Any
 
 import pytest
 
 from tests.builders import DAY, HOUR, NOW, book, charge, fix, journal, moved, owing
 from worker.billing.answers import Answer, AnswerKind
-from worker.billing.charges import IN_FLIGHT, Charge, ChargeStatus, Line
-from worker.billing.dunning import Step
+from worker.billing.book import Book
+from worker.billing.charges import IN_FLIGHT, Charge, ChargeStatus, Line, Why
+from worker.billing.dunning import Step, next_step
 from worker.billing.fix import FixOutcome
+from worker.billing.journal import Journal
 from worker.billing.payments import (
+    begin_attempt,
     drop_line,
     give_up,
     replace,
     take_step,
+    try_at_once,
     withdraw,
 )
+from worker.billing.policy import AT_ONCE
 
 S = ChargeStatus
 PAID = Step(S.PAID, None, answered=True, past_due=False)
 THANKS = Answer(AnswerKind.SUCCEEDED, "pi_1")
+CANCELED = Answer(AnswerKind.CANCELED, "pi_1")
 
 
 # The debt changes while it is being collected.
@@ -179,6 +187,112 @@ def test_an_open_charge_can_be_given_up_at_once() -> None:
     assert moved(written) == [("write_off", 2900, "ch_acme")]
     assert (owed.status, owed.due_at, standing.receivable) == (S.VOID, None, 0)
     assert written.charges.changed == {"ch_acme": owed}
+
+
+# A card is put in, and the charge it is for must be withdrawn first.
+
+
+def void(written: Journal, standing: Book, owed: Charge) -> None:
+    """Stripe has cancelled the intent."""
+    step = next_step(owed, CANCELED, AT_ONCE, NOW)
+    take_step(written, standing, owed, step, CANCELED)
+    replace(written, standing, owed, lines_of(owed, "fix-1"), [])
+    standing.charge_in_flight = None
+
+
+def given_up(status: ChargeStatus) -> Charge:
+    return charge(2900, status, due_at=None, declined_at=NOW - 7 * DAY, tries=5)
+
+
+@pytest.mark.parametrize("why", [Why.NEW_CARD, Why.OPERATOR])
+@pytest.mark.parametrize("unapplied", [0, 100], ids=["not to be withdrawn", "to be withdrawn"])
+def test_a_given_up_charge_is_tried_once_more_though_it_must_be_withdrawn_first(
+    why: Why, unapplied: int
+) -> None:
+    owed = given_up(S.DECLINED)
+    standing = owing(owed, unapplied=unapplied, past_due=True)
+    written = journal(standing)
+
+    assert try_at_once(written, standing, owed, why)
+    if not begin_attempt(written, standing, owed):
+        void(written, standing, owed)
+        owed = unpaid(standing)
+        assert begin_attempt(written, standing, owed)
+
+    assert (owed.status, owed.due_why, owed.tries) == (S.FROZEN, why, 5)
+    assert owed.asked_amount == 2900 - unapplied
+
+
+def test_a_card_that_comes_while_a_charge_is_withdrawn_is_tried_on_what_replaces_it() -> None:
+    owed = given_up(S.WITHDRAWING)
+    standing = owing(owed, past_due=True)
+    written = journal(standing)
+
+    assert try_at_once(written, standing, owed, Why.NEW_CARD)
+    void(written, standing, owed)
+
+    new = unpaid(standing)
+    assert (new.due_at, new.due_why) == (NOW, Why.NEW_CARD)
+    assert begin_attempt(written, standing, new)
+
+
+def test_a_card_that_comes_after_a_charge_was_withdrawn_is_tried_on_what_replaced_it() -> None:
+    owed = given_up(S.WITHDRAWING)
+    owed.resume_at = NOW + DAY
+    standing = owing(owed, past_due=True)
+    written = journal(standing)
+
+    void(written, standing, owed)
+    assert not begin_attempt(written, standing, unpaid(standing))
+    assert try_at_once(written, standing, unpaid(standing), Why.NEW_CARD)
+
+    assert begin_attempt(written, standing, unpaid(standing))
+
+
+def test_without_a_new_card_what_replaces_a_given_up_charge_is_not_tried() -> None:
+    owed = given_up(S.WITHDRAWING)
+    standing = owing(owed, past_due=True)
+    written = journal(standing)
+
+    void(written, standing, owed)
+
+    assert not begin_attempt(written, standing, unpaid(standing))
+
+
+def unpaid(standing: Book) -> Charge:
+    assert standing.open_charge is not None
+    return standing.open_charge
+
+
+# Arrears end with the debt.
+
+ENDINGS: dict[str, tuple[Charge, Callable[[Journal, Book, Charge], None]]] = {
+    "the last line has left": (
+        charge(2900, S.VOID, dropped=2900),
+        lambda written, standing, owed: replace(written, standing, owed, [], []),
+    ),
+    "written off once withdrawn": (
+        charge(2900, S.VOID, write_off=True),
+        lambda written, standing, owed: replace(written, standing, owed, [], []),
+    ),
+    "written off at once": (charge(2900), give_up),
+}
+
+
+@pytest.mark.parametrize(("owed", "end"), ENDINGS.values(), ids=ENDINGS)
+@pytest.mark.parametrize("more", [0, 2900], ids=["nothing else", "something else"])
+def test_who_owes_nothing_any_more_is_no_longer_past_due(
+    owed: Charge, end: Callable[[Journal, Book, Charge], None], more: int
+) -> None:
+    owed = copy(owed)
+    standing = owing(owed, past_due=True)
+    standing.receivable += more
+    written = journal(standing)
+
+    end(written, standing, owed)
+
+    assert (standing.receivable, standing.past_due) == (more, bool(more))
+    assert more or written.touched == {"acme"}
 
 
 @pytest.mark.parametrize("status", IN_FLIGHT)

@@ -28,22 +28,25 @@ from tests.builders import (
     give_credits,
     grant,
     journal,
+    refund,
     reverted,
     rows_of,
     settle_events,
 )
 from worker.billing.book import Book
-from worker.billing.charges import IN_FLIGHT, ChargeStatus, Why
+from worker.billing.charges import IN_FLIGHT, Charge, ChargeStatus, Why
 from worker.billing.fix import FixOutcome
 from worker.billing.journal import Journal
 from worker.billing.known import Known
 from worker.billing.payments import begin_attempt
 from worker.billing.payments import replace as replace_charge
 from worker.billing.policy import policy_of
+from worker.billing.refunds import Refund, RefundStatus
 from worker.storage import bulk, tables
 from worker.storage.books import known_fixes, open_books
 from worker.storage.charges import ChargeKey, fixes_on, standing_lines
 from worker.storage.post import post
+from worker.storage.refunds import add_refund
 
 DERIVED = derived_fix_id("github.com", 42, 7)
 
@@ -304,6 +307,84 @@ def test_known_is_what_the_books_hold_of_these_events_and_no_more(engine: Engine
     assert known.events["acme", "github.com/acme/shop", "deployed-credited"] == asked[0].body_hash
     assert known.claims == {DERIVED: "acme"}
     assert known.grants == {("acme", "gift"): grant(1, remaining=0, recorded_at=NOW - DAY)}
+
+
+R, S = RefundStatus, ChargeStatus
+PAID = charge(5800, S.PAID)
+GONE: dict[str, tuple[Charge, list[Refund], list[str]]] = {
+    "open": (charge(5800), [], []),
+    "under way": (charge(5800, S.FROZEN), [], []),
+    "paid": (PAID, [], []),
+    "paid without a card": (replace(PAID, applied=5800, asked_amount=0), [], []),
+    "written off": (charge(5800, S.VOID), [], ["fix-1", "fix-2"]),
+    "given back whole": (replace(PAID, returned=5800), [], ["fix-1", "fix-2"]),
+    "what the card paid given back": (
+        replace(PAID, applied=800, asked_amount=5000, returned=5000),
+        [],
+        ["fix-1", "fix-2"],
+    ),
+    "given back in part": (
+        replace(PAID, returned=2900),
+        [refund(2900, R.SUCCEEDED, stripe_refund="re_1")],
+        [],
+    ),
+    **{
+        f"one fix's refund {status}": (
+            PAID,
+            [refund(2900, status, fix_id="fix-1", stripe_refund="re_1")],
+            ["fix-1"] if status not in (R.REFUSED, R.FAILED) else [],
+        )
+        for status in R
+    },
+    "one fix's refund failed, and was made again": (
+        PAID,
+        [
+            refund(2900, R.FAILED, fix_id="fix-2", refund_id="ref_1", stripe_refund="re_1"),
+            refund(2900, R.PENDING, fix_id="fix-2", refund_id="ref_2", stripe_refund="re_2"),
+        ],
+        ["fix-2"],
+    ),
+}
+
+
+@pytest.mark.parametrize(("owed", "refunds", "gone"), GONE.values(), ids=GONE)
+def test_for_which_fixes_no_money_is_left(
+    engine: Engine, owed: Charge, refunds: list[Refund], gone: list[str]
+) -> None:
+    add_customer(engine)
+    charged = [fix(name, FixOutcome.CHARGED) for name in ("fix-1", "fix-2")]
+    held = fix("held", FixOutcome.HELD)
+    with engine.begin() as tx:
+        bulk.append(tx, tables.fixes, [*charged, held])
+        bulk.append(tx, tables.charges, [owed])
+        for each in refunds:
+            add_refund(tx, each)
+
+        known = known_fixes(tx, [reverted(name) for name in ("fix-1", "fix-2", "held", "unseen")])
+
+    assert known.money_gone == {("acme", each) for each in gone}
+
+
+def test_another_customers_refund_of_a_fix_of_the_same_name_changes_nothing(
+    engine: Engine,
+) -> None:
+    for customer_id in ("acme", "globex"):
+        add_customer(engine, customer_id)
+        charge_id = f"ch_{customer_id}"
+        with engine.begin() as tx:
+            paid_for = fix(
+                "fix-1", FixOutcome.CHARGED, customer_id=customer_id, charge_id=charge_id
+            )
+            paid = charge(2900, S.PAID, customer_id=customer_id, charge_id=charge_id)
+            bulk.append(tx, tables.fixes, [paid_for])
+            bulk.append(tx, tables.charges, [paid])
+    with engine.begin() as tx:
+        returned = refund(2900, R.PENDING, customer_id="globex", fix_id="fix-1")
+        add_refund(tx, replace(returned, stripe_refund="re_1"))
+
+        known = known_fixes(tx, [reverted(), reverted(customer_id="globex")])
+
+    assert known.money_gone == {("globex", "fix-1")}
 
 
 def test_events_that_wait_for_their_customer_are_known_too(engine: Engine) -> None:

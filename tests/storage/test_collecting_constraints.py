@@ -148,10 +148,6 @@ REFUSED: dict[str, tuple[tuple[str, ...], str]] = {
     "a refund kept twice": ((refund(), refund()), UNIQUE),
     "one refund of Stripe's kept twice": ((refund(**BOOKED), refund(**SECOND, **BOOKED)), UNIQUE),
     "a fix refunded twice": ((refund(**OF_A_FIX), refund(**SECOND, **OF_A_FIX)), UNIQUE),
-    "a fix refunded while the first waits for a person": (
-        (refund(status="'parked'", **OF_A_FIX), refund(**SECOND, **OF_A_FIX)),
-        UNIQUE,
-    ),
     "a dispute of nothing": ((dispute(amount="0"),), CHECK),
     "a dispute whose money is nowhere": ((dispute(funds="'gone'"),), CHECK),
     "a dispute of nobody's": ((dispute(customer_id="'nobody'"),), FOREIGN),

@@ -192,6 +192,7 @@ FOUND = {
     "by Stripe's id": ("re_1", None, True),
     "by ours": ("re_2", "ref_new", False),
     "by both": ("re_1", "ref_acme", True),
+    "by ours, as another that names it": ("re_2", "ref_acme", False),
     "by none": ("re_2", None, False),
 }
 
@@ -222,7 +223,7 @@ def test_what_is_asked_for_and_not_booked_is_under_way(engine: Engine) -> None:
     add_refunds(
         engine,
         refund(1, R.REQUESTED, refund_id="a"),
-        refund(2, R.PARKED, refund_id="b"),
+        refund(2, R.REQUESTED, refund_id="b", tried=True),
         refund(4, R.PENDING, refund_id="c", stripe_refund="re_c"),
         refund(8, R.SUCCEEDED, refund_id="d", stripe_refund="re_d"),
         refund(16, R.FAILED, refund_id="e", stripe_refund="re_e"),

@@ -214,11 +214,52 @@ STANDINGS: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
     "nothing to worry about": ({"credits": 3}, {}),
     "few credits": (
         {"credits": 2},
-        {"low_credit": "2 credits are left; the next ones cost $29.00 each."},
+        {"low_credit": "2 credits are left; after that each fix costs $29.00."},
+    ),
+    "one credit": (
+        {"credits": 1},
+        {"low_credit": "1 credit is left; after that each fix costs $29.00."},
     ),
     "no credits on pro": (
         {"plan": "pro"},
-        {"low_credit": "0 credits are left; the next ones cost $15.00 each."},
+        {"low_credit": "No credit is left; each fix costs $15.00."},
+    ),
+    "no credits on trial": (
+        {"plan": "trial"},
+        {"low_credit": "No credit is left; new fixes are held."},
+    ),
+    "one credit, and past due": (
+        {"credits": 1, "past_due": True},
+        {
+            "past_due": "A payment failed; new fixes are held.",
+            "low_credit": "1 credit is left; after that new fixes are held.",
+        },
+    ),
+    "never charged, and no credit is left": (
+        {"spent_cycle": None},
+        {
+            "first_charge": "No credit is left: the next fix is the first that costs money, $29.00;"
+            " no spending cap is set."
+        },
+    ),
+    "never charged, with a cap": (
+        {"spent_cycle": None, "spending_cap": 5800},
+        {
+            "first_charge": "No credit is left: the next fix is the first that costs money, $29.00;"
+            " the spending cap is $58.00."
+        },
+    ),
+    "never charged, with a credit left": (
+        {"spent_cycle": None, "credits": 1},
+        {"low_credit": "1 credit is left; after that each fix costs $29.00."},
+    ),
+    "never charged, without a price": (
+        {"spent_cycle": None, "plan": "trial"},
+        {"low_credit": "No credit is left; new fixes are held."},
+    ),
+    "parked": (
+        {"credits": 3, "parked_at": NOW, "parked_why": "the customer cancelled"},
+        {"parked": "Nothing is collected at present: the customer cancelled."},
     ),
     "past due": (
         {"credits": 3, "past_due": True},
@@ -234,11 +275,11 @@ STANDINGS: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
     "far from the cap": ({"credits": 3, "spending_cap": 1000, "spent": 799}, {}),
     "near the cap": (
         {"credits": 3, "spending_cap": 1000, "spent": 800},
-        {"near_cap": "$8.00 of the $10.00 spending cap are used."},
+        {"near_cap": "$8.00 of the $10.00 spending cap is used; what would exceed it is held."},
     ),
     "at the cap": (
         {"credits": 3, "spending_cap": 1000, "spent": 1000},
-        {"near_cap": "$10.00 of the $10.00 spending cap are used."},
+        {"near_cap": "$10.00 of the $10.00 spending cap is used; what would exceed it is held."},
     ),
     "at the cap last month": (
         {
@@ -251,7 +292,11 @@ STANDINGS: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
     ),
     "held fixes": (
         {"credits": 3, "held": 2},
-        {"held_fixes": "2 fixes wait for a credit or a way to pay."},
+        {"held_fixes": "2 fixes wait for a credit or a payment."},
+    ),
+    "a held fix": (
+        {"credits": 3, "held": 1},
+        {"held_fixes": "1 fix waits for a credit or a payment."},
     ),
 }
 
@@ -275,6 +320,20 @@ def test_several_warnings_come_together(engine: Engine) -> None:
     assert list(cautions(found)) == ["past_due", "no_payment_method", "low_credit", "held_fixes"]
     assert isinstance(found.warnings[0], Caution)
     assert found.plan.standing == "past_due"
+
+
+@pytest.mark.parametrize("past_due", [True, False])
+def test_a_customer_of_whom_nothing_is_collected_says_so_before_all_else(
+    engine: Engine, past_due: bool
+) -> None:
+    add_customer(
+        engine, "initech", credits=3, past_due=past_due, parked_at=NOW, parked_why="cancelled"
+    )
+
+    found = usage(engine, "initech")
+
+    assert found.plan.standing == "parked"
+    assert next(iter(cautions(found))) == "parked"
 
 
 # As the API asks.

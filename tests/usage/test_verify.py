@@ -14,6 +14,7 @@ BALANCES = "balances_equal_transfers"
 CHAIN = "chain_whole"
 ONCE = "fixes_settled_once"
 LINES = "charges_equal_lines"
+COLLECTED = "charges_equal_transfers"
 RECEIVABLE = "receivable_equals_unpaid_charges"
 CREDITS = "credits_equal_grants"
 HELD = "held_equals_backlog"
@@ -132,11 +133,31 @@ TAMPERINGS: dict[str, tuple[str, set[str]]] = {
     "a charge called paid": (
         "UPDATE charges SET status = 'paid', frozen_at = now(), paid_at = now(),"
         f" asked_amount = amount, payment_intent = 'pi_never' {ACME} AND status = 'open'",
-        {RECEIVABLE},
+        {COLLECTED, RECEIVABLE},
     ),
     "a debt paid without money": (
         f"UPDATE charges SET applied = applied + 1 {ACME} AND status = 'open'",
-        {RECEIVABLE},
+        {COLLECTED, RECEIVABLE},
+    ),
+    "own money that was used, forgotten": (
+        f"UPDATE charges SET applied = applied - 1 {HOOLI} AND status = 'paid'",
+        {COLLECTED},
+    ),
+    "the card asked for less": (
+        f"UPDATE charges SET asked_amount = asked_amount - 1 {HOOLI} AND status = 'paid'",
+        {COLLECTED},
+    ),
+    "a part of what was returned, forgotten": (
+        f"UPDATE charges SET returned = returned - 1 {HOOLI} AND status = 'paid'",
+        {COLLECTED},
+    ),
+    "all that was returned, forgotten": (
+        f"UPDATE charges SET returned = 0 {HOOLI} AND status = 'paid'",
+        {COLLECTED},
+    ),
+    "another payment": (
+        f"UPDATE charges SET payment_intent = 'pi_other' {HOOLI} AND status = 'paid'",
+        {COLLECTED},
     ),
     "a debt that left without its line": (
         f"UPDATE charges SET dropped = dropped + 1 {ACME} AND status = 'open'",

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine
 
-from schemas.money import Money
+from tests.at_stripe import disputed, payment, returned
 from tests.builders import NOW, add_customer_with_card, one_row, owe, usd
 from tests.sandbox.sandbox_process import RunningSandbox
 from tests.stack import Database, Databases
@@ -27,18 +27,6 @@ from worker.usage.verify import Collected, Truth, differences, verify
 # The rule, without a Stripe.
 
 
-def payment(amount: int = 2900, intent: str = "pi_1", customer: str = "cus_1") -> Payment:
-    return Payment(intent, Money(amount, "usd"), customer, None, NOW)
-
-
-def returned(status: str = "succeeded", amount: int = 900, intent: str = "pi_1") -> StripeRefund:
-    return StripeRefund("re_1", intent, Money(amount, "usd"), status, None, None, NOW)
-
-
-def disputed(status: str, amount: int = 2900, intent: str = "pi_1") -> StripeDispute:
-    return StripeDispute("du_1", intent, Money(amount, "usd"), status, "fraudulent", NOW)
-
-
 def truth(*seen: Payment | StripeRefund | StripeDispute) -> Truth:
     return Truth(
         [each for each in seen if isinstance(each, Payment)],
@@ -51,17 +39,10 @@ PAID = {"pi_1": 2900}
 CASES: dict[str, tuple[dict[str, int], Truth, list[str]]] = {
     "nothing anywhere": ({}, truth(), []),
     "a payment in both": (PAID, truth(payment()), []),
-    "a payment in the books": (PAID, truth(), ["pi_1: Stripe has None, the books 2900"]),
-    "a payment at Stripe": ({}, truth(payment()), ["pi_1: Stripe has 2900, the books None"]),
+    "a payment in the books": (PAID, truth(), ["pi_1: Stripe has 0, the books 2900"]),
+    "a payment at Stripe": ({}, truth(payment()), ["pi_1: Stripe has 2900, the books 0"]),
     "a payment of somebody else": ({}, truth(payment(customer="cus_2")), []),
-    "another amount": (
-        PAID,
-        truth(payment(2901)),
-        [
-            "pi_1: Stripe has 2901, the books 2900",
-            "pi_1: Stripe has 2901, the books 2900",
-        ],
-    ),
+    "another amount": (PAID, truth(payment(2901)), ["pi_1: Stripe has 2901, the books 2900"]),
     "paid twice": (PAID, truth(payment(), payment()), ["pi_1 was paid 2 times"]),
     "a refund in both": (PAID | {"re_1": 900}, truth(payment(), returned()), []),
     "a pending refund in both": (PAID | {"re_1": 900}, truth(payment(), returned("pending")), []),
@@ -71,12 +52,12 @@ CASES: dict[str, tuple[dict[str, int], Truth, list[str]]] = {
     "a refund at Stripe": (
         PAID,
         truth(payment(), returned()),
-        ["re_1: Stripe has 900, the books None"],
+        ["re_1: Stripe has 900, the books 0"],
     ),
     "a refund in the books": (
         PAID | {"re_1": 900},
         truth(payment()),
-        ["re_1: Stripe has None, the books 900"],
+        ["re_1: Stripe has 0, the books 900"],
     ),
     "a refund of somebody else's payment": (PAID, truth(payment(), returned(intent="pi_2")), []),
     "a dispute in both": (PAID | {"du_1": 2900}, truth(payment(), disputed("under_review")), []),
@@ -86,7 +67,7 @@ CASES: dict[str, tuple[dict[str, int], Truth, list[str]]] = {
     "a dispute at Stripe": (
         PAID,
         truth(payment(), disputed("needs_response")),
-        ["du_1: Stripe has 2900, the books None"],
+        ["du_1: Stripe has 2900, the books 0"],
     ),
     "a dispute of somebody else's payment": (
         PAID,
@@ -108,17 +89,46 @@ def test_whatever_moved_on_one_side_only_is_told(
     assert told == found
 
 
-LATE = {
-    "booked meanwhile": Collected(PAID, set(), {"cus_1"}),
-    "under way": Collected({}, {"pi_1"}, {"cus_1"}),
+MEANWHILE: dict[str, tuple[dict[str, int], Truth, dict[str, int], set[str]]] = {
+    "booked meanwhile": ({}, truth(payment()), PAID, set()),
+    "under way": ({}, truth(payment()), {}, {"pi_1"}),
+    "booked after Stripe was asked": ({}, truth(), PAID, set()),
+    "a refund under way": (PAID, truth(payment(), returned()), PAID, {"pi_1"}),
+    "a refund of which an event waits": (PAID, truth(payment(), returned()), PAID, {"re_1"}),
+    "a refund that fails": (
+        PAID | {"re_1": 900},
+        truth(payment(), returned("failed")),
+        PAID | {"re_1": 0},
+        set(),
+    ),
+    "a refund that fails in a moment": (
+        PAID | {"re_1": 900},
+        truth(payment(), returned()),
+        PAID | {"re_1": 0},
+        set(),
+    ),
+    "a dispute that is won": (
+        PAID | {"du_1": 2900},
+        truth(payment(), disputed("won")),
+        PAID | {"du_1": 0},
+        set(),
+    ),
+    "a dispute of which an event waits": (
+        PAID,
+        truth(payment(), disputed("needs_response")),
+        PAID,
+        {"du_1"},
+    ),
 }
 
 
-@pytest.mark.parametrize("after", LATE.values(), ids=LATE)
-def test_what_is_collected_while_we_look_is_no_difference(after: Collected) -> None:
-    before = Collected({}, set(), {"cus_1"})
+@pytest.mark.parametrize(("first", "seen", "then", "under_way"), MEANWHILE.values(), ids=MEANWHILE)
+def test_what_moves_while_we_look_is_no_difference(
+    first: dict[str, int], seen: Truth, then: dict[str, int], under_way: set[str]
+) -> None:
+    before, after = (Collected(each, under_way, {"cus_1"}) for each in (first, then))
 
-    told = list(differences(before, truth(payment()), after))
+    told = list(differences(before, seen, after))
 
     assert told == []
 
@@ -186,7 +196,7 @@ def test_a_payment_without_a_charge_is_found_until_it_is_learnt(
     learn_payment(intent, engine, stripe, clock)
     after = differing(engine, stripe)
 
-    assert (before, after) == ([f"{intent}: Stripe has 700, the books None"], [])
+    assert (before, after) == ([f"{intent}: Stripe has 700, the books 0"], [])
 
 
 def test_a_refund_is_in_both(
@@ -211,8 +221,8 @@ def test_a_refund_that_only_one_side_knows_is_found(
 
     assert sorted(offenders) == sorted(
         [
-            f"{by_hand.id}: Stripe has 100, the books None",
-            "re_never: Stripe has None, the books 200",
+            f"{by_hand.id}: Stripe has 100, the books 0",
+            "re_never: Stripe has 0, the books 200",
         ]
     )
 
@@ -240,7 +250,7 @@ def test_a_dispute_is_in_both_however_it_ends(
     sandbox.advance(5)
     follow()
 
-    assert told == [[f"{dispute.id}: Stripe has 2900, the books None"], [], []]
+    assert told == [[f"{dispute.id}: Stripe has 2900, the books 0"], [], []]
 
 
 def test_a_payment_of_another_amount_is_found(

@@ -71,7 +71,7 @@ FORBIDDING = {"03", "21"}  # Mastercard's merchant advice codes: do not try agai
 def classify(status: int | None, body: object) -> Answer:
     """The answer in a reply; without a status none came. What the table lacks is unknown."""
     if status is None or not isinstance(body, Mapping):
-        return Answer(AnswerKind.UNKNOWN, message="no readable reply")
+        return Answer(AnswerKind.UNKNOWN, message="Stripe gave no readable reply; try again")
     if status == 200:
         return of_intent(body)
     error = body.get("error")

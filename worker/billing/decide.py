@@ -43,7 +43,7 @@ def decide(book: Book | None, known: Known, event: Event, now: datetime) -> Outc
         return Refused("claimed", "this pull request was already billed to another customer")
     fix = known.fixes.get((event.customer_id, event.fix_id))
     if event.reverts:
-        return decide_revert(book, fix, event)
+        return decide_revert(book, fix, event, known)
     if fix is not None:
         return Unchanged(same_event=False)
     return decide_payment(book, now)
@@ -86,7 +86,7 @@ def decide_backlog(book: Book, fix: Fix, now: datetime) -> Payment:
     return decide_money(book, now)
 
 
-def decide_revert(book: Book, fix: Fix | None, event: Event) -> Outcome:
+def decide_revert(book: Book, fix: Fix | None, event: Event, known: Known) -> Outcome:
     """How a fix is taken back depends on what paid for it."""
     if fix is None:
         return Tombstone()
@@ -98,5 +98,7 @@ def decide_revert(book: Book, fix: Fix | None, event: Event) -> Outcome:
         return Reverted(fix, "dropped")
     if fix.outcome is FixOutcome.CREDITED:
         return Reverted(fix, "given_back")
-    unpaid = book.unpaid_charge(fix.charge_id)
-    return Reverted(fix, "compensated" if unpaid is None else "uncharged")
+    if book.unpaid_charge(fix.charge_id) is not None:
+        return Reverted(fix, "uncharged")
+    gone = (fix.customer_id, fix.fix_id) in known.money_gone
+    return Reverted(fix, "forgiven" if gone else "compensated")

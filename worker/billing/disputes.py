@@ -20,6 +20,7 @@ class Funds(StrEnum):
 
 
 FINAL = (Funds.WON, Funds.LOST)
+CLOSED = ("warning_closed", "prevented")  # Stripe's words for an inquiry that came to nothing
 
 # docs.stripe.com/api/disputes/object, status. A word we do not know moves nothing.
 BY_STRIPE_STATUS = {

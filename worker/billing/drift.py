@@ -89,6 +89,15 @@ class Truth:
     disputes: list[StripeDispute] = field(default_factory=list)
     invoices: list[StripeInvoice] = field(default_factory=list)
 
+    def subjects(self) -> set[str]:
+        """Everything that was looked at, by Stripe's id."""
+        return {
+            *(each.payment_intent for each in self.payments),
+            *(each.stripe_refund for each in self.refunds),
+            *(each.dispute_id for each in self.disputes),
+            *(each.invoice_id for each in self.invoices),
+        }
+
 
 def compare(books: Books, truth: Truth) -> Iterator[Drift]:
     """Every difference, payments first: refunds and disputes of a payment need it booked."""

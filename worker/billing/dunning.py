@@ -11,6 +11,9 @@ from worker.billing.charges import Charge, ChargeStatus, Why
 from worker.billing.cycles import month_of
 from worker.billing.policy import Policy
 
+# In these states an answer is waited for.
+UNDER_WAY = (ChargeStatus.FROZEN, ChargeStatus.WITHDRAWING)
+
 # After an unknown outcome, or "too many requests": the first pause, and the longest.
 ASK_AGAIN = timedelta(seconds=10), timedelta(hours=1)
 COME_BACK = timedelta(seconds=15), timedelta(minutes=5)
@@ -29,16 +32,16 @@ def next_step(charge: Charge, answer: Answer, policy: Policy, now: datetime) -> 
     """The pure rule over (charge, answer). Waiting uses up no try."""
     if answer.kind is AnswerKind.SUCCEEDED:
         return Step(ChargeStatus.PAID, None, answered=True, past_due=False)
-    if answer.kind is AnswerKind.LATER:
-        return Step(charge.status, now + pause(charge, *COME_BACK), answered=False)
-    if answer.kind is AnswerKind.UNKNOWN:
-        return Step(charge.status, now + pause(charge, *ASK_AGAIN), answered=False)
     if answer.kind is AnswerKind.OUR_BUG:
         return Step(ChargeStatus.PARKED, None, answered=True)
+    if charge.status not in UNDER_WAY:
+        return Step(charge.status, charge.due_at, answered=False)  # late news of a closed attempt
+    if answer.kind is AnswerKind.LATER:
+        return Step(charge.status, now + pause(charge, *COME_BACK), answered=False)
+    if answer.kind in (AnswerKind.UNKNOWN, AnswerKind.READY):
+        return Step(charge.status, now + pause(charge, *ASK_AGAIN), answered=False)
     if charge.status is ChargeStatus.WITHDRAWING:
         return after_withdrawal(charge, answer, now)
-    if answer.kind is AnswerKind.READY:
-        return Step(charge.status, now + pause(charge, *ASK_AGAIN), answered=False)
     if answer.kind is AnswerKind.NEEDS_CUSTOMER:
         return Step(ChargeStatus.ACTION_REQUIRED, None, answered=True, past_due=True)
     if answer.kind is AnswerKind.DECLINED:
@@ -50,14 +53,14 @@ def after_withdrawal(charge: Charge, answer: Answer, now: datetime) -> Step:
     """Only an intent that is cancelled for good makes room for another one."""
     if answer.kind is AnswerKind.CANCELED:
         return Step(ChargeStatus.VOID, None, answered=True)
-    if answer.kind is AnswerKind.READY:
-        return Step(charge.status, now + pause(charge, *ASK_AGAIN), answered=False)
     return Step(charge.status, now, answered=True)
 
 
 def after_decline(charge: Charge, answer: Answer, policy: Policy, now: datetime) -> Step:
-    tries = max(1, charge.tries + (charge.due_why is Why.SCHEDULED))
-    due_at = None if is_hard(answer) else retry_at(charge.declined_at or now, tries, policy, now)
+    scheduled = charge.due_why is Why.SCHEDULED
+    tries = max(1, charge.tries + scheduled)
+    failed_at = charge.declined_at or now
+    due_at = None if is_hard(answer) else retry_at(failed_at, tries, policy, now, scheduled)
     past_due = True if due_at is None else None
     return Step(ChargeStatus.DECLINED, due_at, answered=True, past_due=past_due)
 
@@ -67,17 +70,21 @@ def due_at(policy: Policy, now: datetime) -> datetime:
     return now if policy.collect == "at_once" else month_of(now).end
 
 
-def retry_at(declined_at: datetime, tries: int, policy: Policy, now: datetime) -> datetime | None:
+def retry_at(
+    declined_at: datetime, tries: int, policy: Policy, now: datetime, scheduled: bool = True
+) -> datetime | None:
     """When the next scheduled try is due, `tries` of them having failed; None after the last.
 
-    After a standstill the days between two tries are kept: what was missed is not caught up.
+    One that came late moves the next: what was missed is not caught up in a burst. An attempt
+    beside the schedule moves nothing.
     """
     if tries > len(policy.retry_days):
         return None
     day = policy.retry_days[tries - 1]
-    gap = day - (policy.retry_days[tries - 2] if tries > 1 else 0)
+    gap = timedelta(days=day - (policy.retry_days[tries - 2] if tries > 1 else 0))
     planned = declined_at + timedelta(days=day)
-    return planned if planned > now else now + timedelta(days=gap)
+    room = gap / 2 if scheduled else timedelta(0)
+    return planned if planned - now > room else now + gap
 
 
 def pause(charge: Charge, first: timedelta, longest: timedelta) -> timedelta:

@@ -16,3 +16,4 @@ class Known:
     events: dict[tuple[str, str, str], bytes] = field(default_factory=dict)  # → body hash
     claims: dict[str, str] = field(default_factory=dict)  # derived fix id → customer
     grants: dict[tuple[str, str], Grant] = field(default_factory=dict)  # of the known fixes
+    money_gone: set[tuple[str, str]] = field(default_factory=set)  # fixes written off or refunded

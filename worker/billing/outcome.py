@@ -42,7 +42,7 @@ class Reverted:
     """The fix is taken back; `how` says what happens to what paid for it."""
 
     fix: Fix
-    how: Literal["dropped", "given_back", "uncharged", "compensated"]
+    how: Literal["dropped", "given_back", "uncharged", "compensated", "forgiven"]
     name: ClassVar[str] = "reverted"
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from worker.billing.answers import Answer, AnswerKind
 from worker.billing.book import Book
 from worker.billing.charges import Charge, ChargeStatus, Line, Why, minimum
-from worker.billing.dunning import Step
+from worker.billing.dunning import UNDER_WAY, Step
 from worker.billing.entries import open_charge
 from worker.billing.fix import Fix
 from worker.billing.journal import Journal
@@ -24,8 +24,8 @@ def begin_attempt(journal: Journal, book: Book, charge: Charge) -> bool:
     if charge.status in RETRIED and book.unapplied:
         withdraw(journal, book, charge)  # less is owed than its intent asks for
         return False
-    if charge.status in RETRIED and not book.has_payment_method:
-        charge.due_at = None  # until there is a card
+    if charge.status is not ChargeStatus.OPEN and not book.has_payment_method:
+        wait_for_a_card(charge)
         return False
     if charge.status is ChargeStatus.OPEN and not freeze(journal, book, charge):
         return False
@@ -35,14 +35,23 @@ def begin_attempt(journal: Journal, book: Book, charge: Charge) -> bool:
     return True
 
 
+def wait_for_a_card(charge: Charge) -> None:
+    """One that was unparked meanwhile counts as declined: those are tried with the next card."""
+    charge.due_at = None
+    if charge.status is ChargeStatus.FROZEN:
+        charge.status = ChargeStatus.DECLINED
+
+
 def try_at_once(journal: Journal, book: Book, charge: Charge, why: Why) -> bool:
     """An attempt beside the schedule, for a new card or an operator; False: none can be made."""
     if charge.status is ChargeStatus.WITHDRAWING:
-        charge.resume_at = journal.time_of(book)
+        charge.resume_at, charge.due_why = journal.time_of(book), why
         journal.charges.change(charge.charge_id, charge)
         return True
     waits = charge.status in RETRIED or (
-        charge.status is ChargeStatus.OPEN and charge.due_at is None and charge.amount > 0
+        charge.status is ChargeStatus.OPEN
+        and charge.amount > 0
+        and (charge.due_at is None or charge.declined_at is not None)
     )
     if waits:
         charge.due_at, charge.due_why = journal.time_of(book), why
@@ -100,9 +109,11 @@ def take_step(journal: Journal, book: Book, charge: Charge, step: Step, answer: 
         charge.declined_at = charge.declined_at or now
         charge.tries += charge.due_why is Why.SCHEDULED
     if step.answered:
-        charge.waits, charge.due_why = 0, Why.SCHEDULED
-    else:
+        charge.waits = 0
+    elif charge.status in UNDER_WAY:
         charge.waits += 1
+    if step.answered and step.status not in (ChargeStatus.WITHDRAWING, ChargeStatus.VOID):
+        charge.due_why = Why.SCHEDULED
     charge.status, charge.due_at = step.status, step.due_at
     charge.payment_intent = answer.payment_intent or charge.payment_intent
     journal.charges.change(charge.charge_id, charge)
@@ -160,6 +171,7 @@ def replace(
     if moved:
         take_over(journal, book, charge, moved, fixes)
     charge.dropped = charge.amount
+    clear_arrears(journal, book)
 
 
 def take_over(
@@ -168,7 +180,8 @@ def take_over(
     """The replacement keeps its predecessor's place in the schedule: a change buys no new tries."""
     owed = book.open_charge or open_charge(journal, book)
     journal.charges.change(owed.charge_id, owed)
-    owed.due_at, owed.declined_at, owed.tries = charge.resume_at, charge.declined_at, charge.tries
+    owed.due_at, owed.due_why = charge.resume_at, charge.due_why
+    owed.declined_at, owed.tries = charge.declined_at, charge.tries
     owed.amount += sum(line.price for line in lines)
     for line in lines:
         line.charge_id = owed.charge_id
@@ -184,6 +197,14 @@ def give_up(journal: Journal, book: Book, charge: Charge) -> None:
         transfer(journal, book, "write_off", charge.owed, charge.charge_id, charge)
     charge.status, charge.due_at = ChargeStatus.VOID, None
     journal.charges.change(charge.charge_id, charge)
+    clear_arrears(journal, book)
+
+
+def clear_arrears(journal: Journal, book: Book) -> None:
+    """Who owes nothing any more is in good standing."""
+    if book.past_due and not book.receivable:
+        book.past_due = False
+        journal.touched.add(book.customer_id)
 
 
 def book_unapplied(journal: Journal, book: Book, amount: int, payment_intent: str) -> None:

@@ -23,8 +23,7 @@ class RefundStatus(StrEnum):
     PENDING = "pending"  #: Stripe has taken the money and is sending it
     SUCCEEDED = "succeeded"  #: on its way to the card
     FAILED = "failed"  #: the bank would not take it; the money is back with us
-    REFUSED = "refused"  #: Stripe would not do it; nothing moved
-    PARKED = "parked"  #: something is wrong on our side; an operator looks
+    REFUSED = "refused"  #: Stripe would not do it, whatever the reason; nothing moved
 
 
 #: How a refund may move on; the schema refuses every other way.
@@ -34,9 +33,7 @@ TRANSITIONS = {
         RefundStatus.SUCCEEDED,
         RefundStatus.FAILED,
         RefundStatus.REFUSED,
-        RefundStatus.PARKED,
     ),
-    RefundStatus.PARKED: (RefundStatus.PENDING, RefundStatus.SUCCEEDED, RefundStatus.FAILED),
     RefundStatus.PENDING: (RefundStatus.SUCCEEDED, RefundStatus.FAILED),
     RefundStatus.SUCCEEDED: (RefundStatus.FAILED,),
     RefundStatus.FAILED: (),
@@ -52,9 +49,6 @@ BY_STRIPE_STATUS = {
     "failed": RefundStatus.FAILED,
     "canceled": RefundStatus.FAILED,
 }
-
-# Stripe's plain no: asking again would be answered the same.
-REFUSALS = {"charge_already_refunded", "charge_disputed", "refund_disputed_payment"}
 
 
 class RefundProblem(ValueError):
@@ -138,9 +132,7 @@ def take_refusal(refund: Refund, answer: Answer, now: datetime) -> None:
         refund.due_at = now + min(first * 2 ** min(refund.waits, 20), longest)
         refund.waits += 1
         return
-    refund.due_at = None
-    refused = answer.kind is not AnswerKind.OUR_BUG or answer.code in REFUSALS
-    refund.status = RefundStatus.REFUSED if refused else RefundStatus.PARKED
+    refund.due_at, refund.status = None, RefundStatus.REFUSED
 
 
 def book_return(

@@ -14,7 +14,7 @@ from worker.billing.giving import give, put_in_order
 from worker.billing.grants import Grant
 from worker.billing.journal import Journal, Move
 from worker.billing.outcome import Reverted
-from worker.billing.payments import drop_line
+from worker.billing.payments import clear_arrears, drop_line
 
 REVERT = "revert:"  # before the fix id: the key of the credit for a fix that was paid in money
 
@@ -40,7 +40,7 @@ def take_back(journal: Journal, book: Book, arrival: Arrival, outcome: Reverted)
         give_back(journal, book, fix, at, now)
     elif outcome.how == "uncharged":
         uncharge(journal, book, fix, at, now)
-    else:
+    elif outcome.how == "compensated":
         give(journal, book, "revert", f"{REVERT}{fix.fix_id}", 1, None, now)
     fix.outcome, fix.held_why, fix.settled_at = FixOutcome.REVERTED, None, now
     journal.fixes.change((fix.customer_id, fix.fix_id), fix)
@@ -107,6 +107,7 @@ def uncharge(journal: Journal, book: Book, fix: Fix, at: datetime, now: datetime
             charge_id=owed.charge_id,
         )
     )
+    clear_arrears(journal, book)
 
 
 def remove_line(journal: Journal, fix: Fix, owed: Charge, price: Money, now: datetime) -> None:

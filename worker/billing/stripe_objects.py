@@ -103,9 +103,13 @@ def dispute_in(body: Mapping[str, Any]) -> StripeDispute:
     )
 
 
+BOUNDS = ("start", "end")
+
+
 def invoice_in(body: Mapping[str, Any]) -> StripeInvoice:
     """Needs `payments` to be expanded."""
-    period = body["lines"]["data"][0]["period"]
+    lines = body["lines"]["data"]
+    period = lines[0]["period"] if lines else {name: body[f"period_{name}"] for name in BOUNDS}
     details = (body.get("parent") or {}).get("subscription_details") or {}
     payments = (body.get("payments") or {}).get("data") or []
     intents = [each["payment"].get("payment_intent") for each in payments]

@@ -18,6 +18,8 @@ def take_invoice(
     """
     if seen.status != PAID or was == PAID or not seen.money.amount:
         return
+    if seen.money.currency != book.currency:
+        return  # reconcile parks it
     move(journal, book, "invoice", seen, seen.invoice_id)
     if already_here:
         move(journal, book, "apply", seen, seen.invoice_id)

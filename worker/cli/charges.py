@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import click
+from sqlalchemy import Engine
 
 from worker.billing.charges import ChargeStatus
 from worker.billing.refunds import RefundProblem
 from worker.charges import ChargeProblem, charge_named, retry_charge, write_off_charge
-from worker.cli.show import print_json, print_pairs, print_table
+from worker.cli.show import amount_in, print_json, print_pairs, print_table
 from worker.collect import collect
 from worker.customers import CustomerProblem
+from worker.due import Tools
 from worker.process import open_links, open_tools
 from worker.refund import refund, request_refund
-from worker.storage.charges import ChargeKey
-from worker.usage.history import charge_detail, list_charges
+from worker.storage.charges import ChargeKey, read_charge
+from worker.storage.collecting import why_stopped
+from worker.storage.customers import find_customer, why_parked
+from worker.usage.history import ChargeDetail, charge_detail, list_charges
 from worker.withdraw import withdraw
 
+GIVEN_UP = (ChargeStatus.VOID, ChargeStatus.WITHDRAWING)
 EXPECTED = (ChargeProblem, CustomerProblem, RefundProblem)
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON alone.")
@@ -28,7 +33,11 @@ def command() -> None:
 
 @command.command("list")
 @click.argument("customer_id", required=False)
-@click.option("--status", type=click.Choice([*ChargeStatus]), help="Only charges that stand so.")
+@click.option(
+    "--status",
+    type=click.Choice([each.value for each in ChargeStatus]),
+    help="Only charges that stand so.",
+)
 @click.option("--limit", type=click.IntRange(1, 1000), default=50, show_default=True)
 @as_json
 def list_all(customer_id: str | None, status: str | None, limit: int, as_json: bool) -> None:
@@ -59,35 +68,53 @@ def show(charge_id: str, as_json: bool) -> None:
 @command.command()
 @click.argument("charge_id")
 @as_json
-def retry(charge_id: str, as_json: bool) -> None:
-    """Try the card now; this uses up none of the scheduled tries."""
+def retry(charge_id: str, as_json: bool) -> int:
+    """Try the card now; this uses up none of the scheduled tries. Exit code 1 unless it pays."""
     tools = open_tools()
     key = charge_named(charge_id, tools.engine)
+    refuse_while_stopped(key, tools.engine)
     retry_charge(key, tools.engine, tools.clock)
     collect(key, tools.engine, tools.stripe, tools.clock, tools.breaker)
-    show_charge(key, as_json)
+    return 0 if show_charge(key, as_json) == ChargeStatus.PAID else 1
+
+
+def refuse_while_stopped(key: ChargeKey, engine: Engine) -> None:
+    """What keeps the card from being charged is to be ended by a command of its own."""
+    with engine.begin() as tx:
+        stopped, parked = why_stopped(tx), why_parked(tx, key.customer_id)
+        customer = find_customer(tx, key.customer_id)
+    if stopped is not None:
+        raise ChargeProblem(f"no card is charged ({stopped}); see `fixbill collecting start`")
+    if parked is not None:
+        release = f"`fixbill customers release {key.customer_id}`"
+        raise ChargeProblem(f"nothing is collected from the customer ({parked}); see {release}")
+    if customer is None or customer.payment_method is None:
+        raise ChargeProblem("no card is on file; see `fixbill customers add-payment-method`")
 
 
 @command.command("write-off")
 @click.argument("charge_id")
 @as_json
-def write_off(charge_id: str, as_json: bool) -> None:
-    """Give up what is owed. Its intent is cancelled at Stripe first, so it cannot be paid later."""
+def write_off(charge_id: str, as_json: bool) -> int:
+    """Give up what is owed. Its intent is cancelled at Stripe first, so it cannot be paid later.
+
+    While Stripe gives no answer it stays withdrawing, and is given up later by itself.
+    """
     tools = open_tools()
     key = charge_named(charge_id, tools.engine)
     if write_off_charge(key, tools.engine, tools.clock) is ChargeStatus.WITHDRAWING:
         withdraw(key, tools.engine, tools.stripe, tools.clock)
-    show_charge(key, as_json)
+    return 0 if show_charge(key, as_json) in GIVEN_UP else 1
 
 
 @command.command("refund")
 @click.argument("charge_id")
-@click.option("--amount", type=click.IntRange(1), help="In minor units (cents); else all of it.")
+@click.option("--amount", help="Such as 29.00; else all that is left of it.")
 @click.option("--fix", "fix_id", help="What this one fix cost.")
 @click.option("--reason", help="Kept with the refund, for those who ask later.")
 @as_json
 def refund_charge(
-    charge_id: str, amount: int | None, fix_id: str | None, reason: str | None, as_json: bool
+    charge_id: str, amount: str | None, fix_id: str | None, reason: str | None, as_json: bool
 ) -> int:
     """Return money to the card: the whole charge, an amount, or one fix."""
     if amount is not None and fix_id is not None:
@@ -95,7 +122,12 @@ def refund_charge(
     tools = open_tools()
     key = charge_named(charge_id, tools.engine)
     wanted = request_refund(
-        key, tools.engine, tools.clock, amount=amount, fix_id=fix_id, reason=reason
+        key,
+        tools.engine,
+        tools.clock,
+        amount=None if amount is None else amount_in(amount, currency_of(key, tools)).amount,
+        fix_id=fix_id,
+        reason=reason,
     )
     status = refund(wanted, tools.engine, tools.stripe, tools.clock)
     answer = {"refund_id": wanted.refund_id, "charge_id": charge_id, "status": status}
@@ -103,12 +135,17 @@ def refund_charge(
         print_json(answer)
     else:
         print_pairs(answer.items())
-    return 1 if status in ("refused", "failed", "parked") else 0
+    return 1 if status in ("refused", "failed") else 0
 
 
-def show_charge(key: ChargeKey, as_json: bool) -> None:
-    tools = open_tools()
+def currency_of(key: ChargeKey, tools: Tools) -> str:
     with tools.engine.begin() as tx:
+        return read_charge(tx, key).currency
+
+
+def show_charge(key: ChargeKey, as_json: bool) -> str:
+    """Its status, after all there is to know of it."""
+    with open_tools().engine.begin() as tx:
         found = charge_detail(tx, key)
     links = open_links()
     link = None
@@ -116,20 +153,23 @@ def show_charge(key: ChargeKey, as_json: bool) -> None:
         link = links.to_charge(*key)
     if as_json:
         print_json(found._asdict() | {"recovery_url": link})
-        return
-    print_pairs(
-        [
-            ("charge", found.charge_id),
-            ("customer", found.customer_id),
-            ("status", found.status),
-            ("amount", found.amount),
-            ("paid without a card", found.applied),
-            ("returned", found.returned),
-            ("due", found.due_at),
-            ("payment", found.payment_intent),
-            ("the customer can authenticate at", link),
-        ]
-    )
+    else:
+        print_charge(found, link)
+    return found.status
+
+
+def print_charge(found: ChargeDetail, link: str | None) -> None:
+    pairs: list[tuple[str, object]] = [
+        ("charge", found.charge_id),
+        ("customer", found.customer_id),
+        ("status", found.status.replace("_", " ")),
+        ("amount", found.amount),
+        ("paid without a card", found.applied),
+        ("returned", found.returned),
+        ("due", found.due_at),
+        ("payment", found.payment_intent),
+    ]
+    print_pairs(pairs + ([("to authenticate at", link)] if link else []))
     for title, rows in (
         ("Lines", found.lines),
         ("Attempts", found.attempts),
@@ -137,4 +177,5 @@ def show_charge(key: ChargeKey, as_json: bool) -> None:
         ("Disputes", found.disputes),
     ):
         if rows:
-            print_table(tuple(rows[0]), [tuple(row.values()) for row in rows], title=title)
+            columns = [name.removesuffix("_id").replace("_", " ") for name in rows[0]]
+            print_table(columns, [tuple(row.values()) for row in rows], title=title)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import click
 
-from schemas.money import Money
 from schemas.plans import BadPlans
 from worker import customers as lives
-from worker.cli.show import print_json
+from worker.cli.show import amount_in, print_json
 from worker.cli.usage import print_usage, usage_of
 from worker.process import open_tools
 from worker.setup import held_cost, in_words
@@ -90,7 +89,8 @@ def accept_held(customer_id: str, as_json: bool) -> None:
     if as_json:
         print_json({"customer_id": customer_id, "held": left})
     else:
-        click.echo(f"{left} fixes of {customer_id} are still held")
+        fixes = f"fix of {customer_id} is" if left == 1 else f"fixes of {customer_id} are"
+        click.echo(f"{left} {fixes} still held")
 
 
 @command.command("set-cap")
@@ -103,17 +103,13 @@ def set_cap(customer_id: str, cap: str, as_json: bool) -> None:
     What would cost more is held. Within the cap, held fixes become money by themselves.
     """
     tools = open_tools()
-    currency = usage_of(customer_id).limits.spent.currency
-    amount = None if cap == "none" else money_of(cap, currency)
+    usage = usage_of(customer_id)
+    amount = None if cap == "none" else amount_in(cap, usage.limits.spent.currency)
+    if not as_json:
+        held = held_cost(usage, tools.clock.now())
+        click.echo(in_words(held.model_copy(update={"spending_cap": amount})))
     lives.set_spending_cap(customer_id, amount, tools.engine, tools.clock)
     show_customer(customer_id, as_json)
-
-
-def money_of(text: str, currency: str) -> Money:
-    try:
-        return Money.parse(text, currency)
-    except ValueError as error:
-        raise click.BadParameter(f"{text!r} is no amount such as 100.00, nor `none`") from error
 
 
 @command.command()

@@ -73,5 +73,13 @@ def visible(text: str) -> str:
     return "".join("?" if unicodedata.category(char).startswith("C") else char for char in text)
 
 
+def amount_in(text: str, currency: str) -> Money:
+    """What someone has typed for an amount; exit code 2 if it is none."""
+    try:
+        return Money.parse(text, currency)
+    except ValueError as error:
+        raise click.BadParameter(f"{text!r} is no amount such as 100.00") from error
+
+
 def width_of(out: TextIO) -> int | None:
     return None if out.isatty() else COLUMNS_WITHOUT_TERMINAL

@@ -12,10 +12,12 @@ from schemas.ids import new_id
 from schemas.plans import load_plans
 from worker.billing.book import Book
 from worker.billing.charges import Charge, ChargeStatus, Why
+from worker.billing.disputes import Funds
 from worker.billing.fix import Fix, FixOutcome
 from worker.billing.grants import Grant, order_of_use
 from worker.billing.known import Known
 from worker.billing.policy import policy_of
+from worker.billing.refunds import RefundStatus
 from worker.storage import bulk, tables
 
 # How much of a backlog of held fixes one batch takes on; the sweep comes back for the rest.
@@ -25,6 +27,7 @@ CUSTOMER = ("customer_id",)
 FIX = ("customer_id", "fix_id")
 EVENT = ("customer_id", "source", "event_id")
 GRANT = ("customer_id", "grant_id")
+CHARGE = ("customer_id", "charge_id")
 
 
 def open_books(
@@ -89,7 +92,30 @@ def known_fixes(tx: Connection, events: Iterable[Event]) -> Known:
             (row["customer_id"], row["grant_id"]): Grant(**row)
             for row in bulk.find(tx, tables.grants, GRANT, grant_keys)
         },
+        money_gone=money_gone(tx, [fix for fix in fixes if fix.outcome is FixOutcome.CHARGED]),
     )
+
+
+def money_gone(tx: Connection, charged: list[Fix]) -> set[tuple[str, str]]:
+    """Of these fixes, those for which we have no money: written off, or gone back to the card."""
+    charge_keys = {(fix.customer_id, fix.charge_id or "") for fix in charged}
+    fix_keys = {(fix.customer_id, fix.fix_id) for fix in charged}
+    unpaid = {
+        row["charge_id"]
+        for row in bulk.find(tx, tables.charges, CHARGE, charge_keys)
+        if row["status"] == ChargeStatus.VOID or 0 < row["asked_amount"] == row["returned"]
+    }
+    returned = {
+        (row["customer_id"], row["fix_id"])
+        for row in bulk.find(tx, tables.refunds, FIX, fix_keys)
+        if row["status"] not in (RefundStatus.REFUSED, RefundStatus.FAILED)
+    }
+    unpaid |= {
+        row["charge_id"]
+        for row in bulk.find(tx, tables.disputes, CHARGE, charge_keys)
+        if row["funds"] == Funds.LOST
+    }
+    return returned | {(f.customer_id, f.fix_id) for f in charged if f.charge_id in unpaid}
 
 
 def book_from(row: dict[str, Any]) -> Book:

@@ -243,15 +243,33 @@ def add_attempt(tx: Connection, attempt: Attempt) -> Attempt:
 
 def save_intent(
     tx: Connection, attempt: Attempt, payment_intent: str, charge_before: str | None
-) -> None:
-    """From here on a lost reply is answered by asking for this intent."""
+) -> bool:
+    """From here on a lost reply is answered by asking for this intent.
+
+    False: the charge went on without this attempt, so its intent is not to be confirmed.
+    """
     tx.execute(
         select(books.c.seq).where(books.c.customer_id == attempt.customer_id).with_for_update()
     )
-    saved = {"payment_intent": payment_intent, "charge_before": charge_before or ""}
-    tx.execute(update(attempts).where(attempts.c.attempt_id == attempt.attempt_id).values(saved))
-    key = ChargeKey(attempt.customer_id, attempt.charge_id)
-    tx.execute(update(charges).where(*is_charge(key)).values(payment_intent=payment_intent))
+    first = or_(charges.c.payment_intent.is_(None), charges.c.payment_intent == payment_intent)
+    saved = (
+        update(charges)
+        .where(
+            *is_charge(ChargeKey(attempt.customer_id, attempt.charge_id)),
+            charges.c.status == ChargeStatus.FROZEN,
+            first,
+        )
+        .values(payment_intent=payment_intent)
+        .returning(charges.c.charge_id)
+    )
+    if tx.execute(saved).first() is None:
+        return False
+    tx.execute(
+        update(attempts)
+        .where(attempts.c.attempt_id == attempt.attempt_id)
+        .values(payment_intent=payment_intent, charge_before=charge_before or "")
+    )
+    return True
 
 
 def note_answer(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import NamedTuple
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, Engine, func, insert, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from worker.billing.ledger import NO_HEAD
@@ -90,3 +90,22 @@ def owner_of_method(tx: Connection, payment_method: str) -> str | None:
         select(customers.c.customer_id).where(customers.c.payment_method == payment_method)
     )
     return found
+
+
+def why_parked(tx: Connection, customer_id: str) -> str | None:
+    """Why nothing is collected from this customer; None while it is."""
+    why: str | None = tx.scalar(
+        select(books.c.parked_why).where(books.c.customer_id == customer_id)
+    )
+    return why
+
+
+def count_parked(engine: Engine, other_than: str) -> int:
+    """Customers from whom nothing is collected, for another reason than this."""
+    parked = (
+        select(func.count())
+        .select_from(books)
+        .where(books.c.parked_at.is_not(None), books.c.parked_why != other_than)
+    )
+    with engine.begin() as tx:
+        return tx.scalar(parked) or 0

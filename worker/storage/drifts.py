@@ -9,7 +9,7 @@ from sqlalchemy import Connection, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from schemas.money import Money
-from worker.billing.disputes import Funds
+from worker.billing.disputes import CLOSED, Funds
 from worker.billing.drift import Booked, Books, Drift, DriftKind, Window
 from worker.billing.refunds import BOOKED, RefundStatus
 from worker.storage.tables import books, customers, disputes, drifts, invoices, refunds, transfers
@@ -76,7 +76,9 @@ def unsettled(tx: Connection) -> tuple[list[str], list[str]]:
         select(refunds.c.stripe_refund).where(refunds.c.status == RefundStatus.PENDING)
     )
     undecided = tx.scalars(
-        select(disputes.c.dispute_id).where(disputes.c.funds.in_((Funds.OURS, Funds.WITHDRAWN)))
+        select(disputes.c.dispute_id).where(
+            disputes.c.funds.in_((Funds.OURS, Funds.WITHDRAWN)), disputes.c.status.not_in(CLOSED)
+        )
     )
     return list(pending), list(undecided)
 

@@ -62,12 +62,15 @@ def read_refund(tx: Connection, key: RefundKey) -> Refund:
 
 
 def find_refund(tx: Connection, stripe_refund: str, refund_id: str | None) -> Refund | None:
-    """By Stripe's id, or by ours as Stripe's refund carries it."""
-    known = select(refunds).where(
-        or_(refunds.c.stripe_refund == stripe_refund, refunds.c.refund_id == refund_id)
-    )
+    """By Stripe's id, or by ours as Stripe's refund carries it while we know no other."""
+    named = (refunds.c.refund_id == refund_id) & refunds.c.stripe_refund.is_(None)
+    known = select(refunds).where(or_(refunds.c.stripe_refund == stripe_refund, named))
     row = tx.execute(known).mappings().first()
     return refund_from(row) if row else None
+
+
+def has_refund(tx: Connection, key: RefundKey) -> bool:
+    return tx.scalar(select(refunds.c.refund_id).where(*is_refund(key))) is not None
 
 
 def refund_from(row: Any) -> Refund:
@@ -96,7 +99,7 @@ def under_way(tx: Connection, customer_id: str, charge_id: str) -> int:
     asked = select(func.coalesce(func.sum(refunds.c.amount), 0)).where(
         refunds.c.customer_id == customer_id,
         refunds.c.charge_id == charge_id,
-        refunds.c.status.in_((RefundStatus.REQUESTED, RefundStatus.PARKED)),
+        refunds.c.status == RefundStatus.REQUESTED,
     )
     return int(tx.scalar(asked) or 0)
 
@@ -131,13 +134,18 @@ def payer_of(tx: Connection, payment_intent: str) -> Payer | None:
 
 
 def unapplied_from(tx: Connection, customer_id: str, payment_intent: str) -> int:
-    """How much of this payment no charge explained; minor units."""
+    """How much of this payment no charge explained and is still here; minor units."""
     brought = select(transfers.c.amount).where(
         transfers.c.customer_id == customer_id,
         transfers.c.kind == "unapplied_in",
         transfers.c.source_key == payment_intent,
     )
-    return tx.scalar(brought) or 0
+    returned = select(func.coalesce(func.sum(refunds.c.from_unapplied), 0)).where(
+        refunds.c.customer_id == customer_id,
+        refunds.c.payment_intent == payment_intent,
+        refunds.c.status != RefundStatus.FAILED,
+    )
+    return (tx.scalar(brought) or 0) - int(tx.scalar(returned) or 0)
 
 
 def grants_bought(tx: Connection, refund: Refund) -> list[Grant]:

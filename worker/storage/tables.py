@@ -383,10 +383,11 @@ refunds = Table(
     Column("tried", Boolean, nullable=False, server_default="false"),  # it may have been sent
     Column("waits", Integer, nullable=False, server_default="0"),
     Column("from_unapplied", BigInteger, nullable=False, server_default="0"),
-    CheckConstraint("amount > 0", name="amount_above_zero"),
+    CheckConstraint("amount > 0 AND waits >= 0", name="amount_above_zero"),
+    CheckConstraint("from_unapplied BETWEEN 0 AND amount", name="from_unapplied_within_amount"),
     CheckConstraint(f"status IN ({words(RefundStatus)})", name="status_known"),
     CheckConstraint(
-        "status IN ('requested', 'refused', 'parked') OR stripe_refund IS NOT NULL",
+        "status IN ('requested', 'refused') OR stripe_refund IS NOT NULL",
         name="returned_by_a_refund",
     ),
     ForeignKeyConstraint(

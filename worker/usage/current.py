@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from sqlalchemy import Connection, func, select
 
@@ -80,8 +80,14 @@ def plan_answer(book: Any, version: PlanVersion) -> PlanAnswer:
         price_per_fix=version.price,
         subscription_price=version.subscription,
         subscription_status="none" if version.subscription else None,
-        standing="past_due" if book["past_due"] else "good",
+        standing=standing_of(book),
     )
+
+
+def standing_of(book: Any) -> Literal["good", "past_due", "parked"]:
+    if book["parked_at"] is not None:
+        return "parked"
+    return "past_due" if book["past_due"] else "good"
 
 
 def usage_by_repository(
@@ -139,7 +145,7 @@ def money_answer(
 ) -> MoneyAnswer:
     currency = book["currency"]
     paid = tx.scalar(
-        select(func.coalesce(func.sum(charges.c.amount), 0)).where(
+        select(func.coalesce(func.sum(charges.c.amount - charges.c.dropped), 0)).where(
             charges.c.customer_id == book["customer_id"],
             charges.c.status == ChargeStatus.PAID,
             charges.c.paid_at >= cycle.start,
@@ -188,20 +194,42 @@ def warnings_of(
 ) -> list[Caution]:
     """What the customer should know before it costs or stops something."""
     found = []
+    if book["parked_at"] is not None:
+        message = f"Nothing is collected at present: {book['parked_why']}."
+        found.append(Caution(code="parked", message=message))
     if book["past_due"]:
         found.append(Caution(code="past_due", message="A payment failed; new fixes are held."))
     if not book["has_payment_method"]:
         message = "Without a payment method, fixes are held once the credits are used up."
         found.append(Caution(code="no_payment_method", message=message))
-    if credit.balance <= LOW_CREDIT:
-        next_price = f"the next ones cost {version.price} each" if version.price else "none is next"
-        message = f"{credit.balance} credits are left; {next_price}."
-        found.append(Caution(code="low_credit", message=message))
+    price = version.price if book["has_payment_method"] and not book["past_due"] else None
+    if price is not None and credit.balance == 0 and book["spent_cycle"] is None:
+        found.append(Caution(code="first_charge", message=before_the_first(price, limits)))
+    elif credit.balance <= LOW_CREDIT:
+        found.append(Caution(code="low_credit", message=few_left(credit.balance, price)))
     if book["held"]:
-        message = f"{book['held']} fixes wait for a credit or a way to pay."
+        message = f"{number_of(book['held'], 'fix waits', 'fixes wait')} for a credit or a payment."
         found.append(Caution(code="held_fixes", message=message))
     cap = limits.spending_cap
     if cap is not None and limits.spent.amount >= NEAR_CAP * cap.amount:
-        message = f"{limits.spent} of the {cap} spending cap are used."
+        message = f"{limits.spent} of the {cap} spending cap is used; what would exceed it is held."
         found.append(Caution(code="near_cap", message=message))
     return found
+
+
+def before_the_first(price: Money, limits: Limits) -> str:
+    cap = limits.spending_cap
+    within = f"the spending cap is {cap}" if cap else "no spending cap is set"
+    return f"No credit is left: the next fix is the first that costs money, {price}; {within}."
+
+
+def few_left(balance: int, price: Money | None) -> str:
+    """`price` is what a fix costs then; without one it is held."""
+    then = f"each fix costs {price}" if price else "new fixes are held"
+    if balance == 0:
+        return f"No credit is left; {then}."
+    return f"{number_of(balance, 'credit is left', 'credits are left')}; after that {then}."
+
+
+def number_of(count: int, one: str, more: str) -> str:
+    return f"{count} {one if count == 1 else more}"

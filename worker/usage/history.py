@@ -93,6 +93,8 @@ SHOWN: dict[str, tuple[Table, tuple[str, ...], str]] = {
     ),
 }
 
+AMOUNTS = {"price", "amount"}  # columns in minor units of the charge's currency
+
 
 def charge_detail(tx: Connection, key: ChargeKey) -> ChargeDetail:
     charge = read_charge(tx, key)
@@ -106,19 +108,27 @@ def charge_detail(tx: Connection, key: ChargeKey) -> ChargeDetail:
         Money(charge.returned, currency),
         charge.due_at,
         charge.payment_intent,
-        **{name: rows_about(tx, key, *shown) for name, shown in SHOWN.items()},
+        **{name: rows_about(tx, key, currency, *shown) for name, shown in SHOWN.items()},
     )
 
 
 def rows_about(
-    tx: Connection, key: ChargeKey, table: Table, columns: tuple[str, ...], order: str
+    tx: Connection,
+    key: ChargeKey,
+    currency: str,
+    table: Table,
+    columns: tuple[str, ...],
+    order: str,
 ) -> list[dict[str, Any]]:
     rows = tx.execute(
         select(*(table.c[name] for name in columns))
         .where(table.c.customer_id == key.customer_id, table.c.charge_id == key.charge_id)
         .order_by(table.c[order])
     )
-    return [dict(row) for row in rows.mappings()]
+    return [
+        {name: Money(value, currency) if name in AMOUNTS else value for name, value in row.items()}
+        for row in rows.mappings()
+    ]
 
 
 def list_charges(

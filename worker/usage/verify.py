@@ -70,6 +70,21 @@ QUERIES = {
         GROUP BY c.customer_id, c.charge_id
         HAVING c.amount - c.dropped <> coalesce(sum(l.price), 0)
     """,
+    "charges_equal_transfers": """
+        SELECT c.charge_id FROM charges AS c LEFT JOIN (
+            SELECT customer_id, charge_id,
+                sum(CASE kind WHEN 'apply' THEN amount WHEN 'unapply' THEN -amount END) AS applied,
+                sum(CASE kind WHEN 'refund' THEN amount WHEN 'refund_unapplied' THEN amount
+                    WHEN 'refund_failed' THEN -amount
+                    WHEN 'refund_unapplied_failed' THEN -amount END) AS returned,
+                sum(amount) FILTER (WHERE kind IN ('pay', 'unapplied_in')) AS collected,
+                min(source_key) FILTER (WHERE kind IN ('pay', 'unapplied_in')) AS source
+            FROM transfers WHERE charge_id IS NOT NULL GROUP BY customer_id, charge_id
+        ) AS t USING (customer_id, charge_id)
+        WHERE c.applied <> coalesce(t.applied, 0) OR c.returned <> coalesce(t.returned, 0)
+            OR c.status = 'paid' AND (c.asked_amount <> coalesce(t.collected, 0)
+                OR t.source <> coalesce(c.payment_intent, c.charge_id))
+    """,
     "receivable_equals_unpaid_charges": """
         SELECT b.customer_id FROM books AS b LEFT JOIN charges AS c
             ON c.customer_id = b.customer_id AND c.status NOT IN ('paid', 'void')
@@ -189,6 +204,7 @@ UNDER_WAY = """
     SELECT payment_intent FROM charges
     WHERE payment_intent IS NOT NULL AND status NOT IN ('paid', 'void')
     UNION ALL SELECT payment_intent FROM refunds WHERE status IN ('requested', 'pending')
+    UNION ALL SELECT object_id FROM stripe_events WHERE due_at IS NOT NULL AND object_id IS NOT NULL
 """
 
 
@@ -217,14 +233,12 @@ def differences(before: Collected, seen: Truth, after: Collected) -> Iterator[st
     times = Counter(each.payment_intent for each in ours)
     yield from (f"{intent} was paid {count} times" for intent, count in times.items() if count > 1)
     theirs = moved_at_stripe(ours, seen)
-    for moved, amount in sorted(before.moved.items()):
-        if amount and moved.startswith(STRIPE_IDS) and theirs.get(moved, (0, ""))[0] != amount:
-            yield f"{moved}: Stripe has {theirs.get(moved, (None,))[0]}, the books {amount}"
-    for moved, (amount, intent) in sorted(theirs.items()):
-        if before.moved.get(moved, 0) == amount or intent in after.under_way:
-            continue
-        if after.moved.get(moved, 0) != amount:
-            yield f"{moved}: Stripe has {amount}, the books {after.moved.get(moved)}"
+    booked = {moved for moved in before.moved if moved.startswith(STRIPE_IDS)}
+    for moved in sorted(booked | theirs.keys()):
+        amount, intent = theirs.get(moved, (0, None))
+        either = (before.moved.get(moved, 0), after.moved.get(moved, 0))
+        if amount not in either and not {moved, intent} & after.under_way:
+            yield f"{moved}: Stripe has {amount}, the books {either[1]}"
 
 
 STRIPE_IDS = ("pi_", "re_", "pyr_", "dp_", "du_")
