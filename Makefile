@@ -37,6 +37,10 @@ up: install ## Run the whole stack until Ctrl-C; its state stays in .fixbill
 test: install ## Run the tests, in parallel, with coverage
 	@$(RUN) pytest -n 2 --dist worksteal --cov --cov-report=term -q
 
+.PHONY: chaos
+chaos: install ## Collect 10,000 charges while everything goes wrong; takes minutes
+	@$(RUN) pytest -n 2 --dist worksteal -m long -q tests/chaos
+
 .PHONY: check
 check: install ## Format, lint, types, tests
 	@$(RUN) ruff format --check .

@@ -204,3 +204,26 @@ def test_money_and_credit_for_one_fix_are_never_both_given(
     book = one_row(engine, tables.books)
     assert (book["credits"], book["refunded"]) == (0, 2900)
     assert_books_hold(engine)
+
+
+def test_a_refund_that_fails_after_the_revert_leaves_a_credit(
+    paid: ChargeKey, engine: Engine, clock: Clock
+) -> None:
+    wanted = request(paid, engine, clock)
+    follow(wanted, 29, "pending", engine, clock)
+    settle_events(engine, reverted("fix-1"))
+
+    follow(wanted, 29, "failed", engine, clock)
+
+    assert grants(engine) == ["revert:fix-1"]
+
+
+def test_a_refund_that_is_refused_after_the_revert_leaves_a_credit(
+    paid: ChargeKey, engine: Engine, clock: Clock
+) -> None:
+    wanted = request(paid, engine, clock)
+    settle_events(engine, reverted("fix-1"))
+
+    refuse(wanted, AnswerKind.DECLINED, engine, clock)
+
+    assert grants(engine) == ["revert:fix-1"]

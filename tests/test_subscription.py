@@ -369,3 +369,16 @@ def test_a_subscription_and_fixes_are_paid_side_by_side(acme: Subscriber) -> Non
     assert acme.book["cash"] == MONTHLY + 2900
     assert (acme.book["receivable"], acme.book["unapplied"]) == (0, 0)
     assert acme.broken() == []
+
+
+def test_an_invoice_whose_payment_was_spent_before_it_was_known_waits_for_a_person(
+    acme: Subscriber,
+) -> None:
+    key = owe(acme.engine)
+    learn_payment(acme.intent, acme.engine, Behind(acme.sandbox), acme.clock)
+    collect(key, acme.engine, acme.gateway, acme.clock)
+
+    acme.hear(*acme.events("invoice.paid"))
+
+    assert rows_of(acme.engine, tables.invoices) == []
+    assert acme.broken() == []

@@ -129,11 +129,15 @@ def differences(window: Window, truth: Truth, engine: Engine, stripe: StripeGate
 
 
 def stands(drift: Drift, stripe: StripeGateway) -> bool:
-    """A payment that the list lacks may only be older or newer than the window at Stripe."""
-    if drift.kind is not DriftKind.PAYMENT_NOT_AT_STRIPE:
-        return True
-    answer = stripe.retrieve_intent(drift.subject)
-    return answer.kind is not AnswerKind.SUCCEEDED or drift.evidence["books"] != str(answer.money)
+    """What the list lacks may only be older or newer than the window at Stripe."""
+    if drift.kind is DriftKind.PAYMENT_NOT_AT_STRIPE:
+        answer = stripe.retrieve_intent(drift.subject)
+        return answer.kind is not AnswerKind.SUCCEEDED or drift.evidence["books"] != str(
+            answer.money
+        )
+    if drift.kind is DriftKind.REFUND_NOT_AT_STRIPE:
+        return not stripe.has_refund(drift.subject)
+    return True
 
 
 def repair(drift: Drift, engine: Engine, stripe: StripeGateway, clock: Clock) -> None:

@@ -9,6 +9,7 @@ from structlog import get_logger
 from schemas.ids import new_id
 from worker import telemetry
 from worker.billing.answers import Answer
+from worker.billing.batch import settle_backlog
 from worker.billing.book import Book
 from worker.billing.charges import Charge
 from worker.billing.journal import Journal
@@ -22,6 +23,7 @@ from worker.billing.refunds import (
     take_refund,
     take_refusal,
 )
+from worker.billing.reverts import compensate
 from worker.billing.stripe_objects import StripeRefund
 from worker.clock import Clock
 from worker.customers import open_book
@@ -39,6 +41,7 @@ from worker.storage.refunds import (
     is_disputed,
     mark_tried,
     read_refund,
+    reverted_without_credit,
     save_refund,
     unapplied_from,
     under_way,
@@ -164,10 +167,21 @@ def record_refund(
             follow(tx, journal, book, charge, kept, seen)
         post(tx, journal)
         save_refund(tx, kept)
+        if kept.status in (RefundStatus.FAILED, RefundStatus.REFUSED):
+            make_up_for(tx, kept, clock)
     telemetry.refunds.add(1, {"status": kept.status})
     if kept.status is RefundStatus.REFUSED:
         log.error("refund_refused", refund=kept.refund_id, code=kept.code, why=kept.message)
     return kept.status
+
+
+def make_up_for(tx: Connection, kept: Refund, clock: Clock) -> None:
+    """The money did not go back after all: a fix that was reverted meanwhile earns its credit."""
+    journal, book = open_book(tx, kept.customer_id, clock)
+    for fix in reverted_without_credit(tx, kept):
+        compensate(journal, book, fix)
+    settle_backlog(journal, book)
+    post(tx, journal)
 
 
 def follow(

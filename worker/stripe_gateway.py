@@ -143,6 +143,16 @@ class StripeGateway:
         refunds = self.client.v1.refunds
         return done("retrieve_refund", lambda: refund_in(refunds.retrieve(stripe_refund).to_dict()))
 
+    def has_refund(self, stripe_refund: str) -> bool:
+        """Whether Stripe knows of it; raises StripeRefused if that is unclear."""
+        try:
+            self.refund(stripe_refund)
+        except StripeRefused as refusal:
+            if refusal.unclear:
+                raise
+            return False
+        return True
+
     def dispute(self, dispute_id: str) -> StripeDispute:
         disputes = self.client.v1.disputes
         return done("retrieve_dispute", lambda: dispute_in(disputes.retrieve(dispute_id).to_dict()))

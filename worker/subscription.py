@@ -26,7 +26,8 @@ def follow_invoice(invoice_id: str, engine: Engine, stripe: StripeGateway, clock
         if was == PAID:
             return "invoice paid"  # final: what was read may be older than what is known
         here = has_payment(tx, customer_id, seen.payment_intent or invoice_id)
-        take_invoice(journal, book, seen, was, here)
+        if not take_invoice(journal, book, seen, was, here):
+            return "cannot be booked"
         post(tx, journal)
         save_invoice(tx, customer_id, seen, clock.now())
     return f"invoice {seen.status}"

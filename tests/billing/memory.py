@@ -96,6 +96,19 @@ class Memory:
     def fixes_on(self, lines: Iterable[Line]) -> list[Fix]:
         return [copy(self.fixes[each.customer_id, each.fix_id]) for each in lines]
 
+    def brought(self, payment_intent: str) -> int:
+        """How much of this payment no charge explained and is still here."""
+        came = sum(
+            each.amount
+            for each in self.transfers
+            if each.kind == "unapplied_in" and each.source_key == payment_intent
+        )
+        return came - sum(
+            each.from_unapplied
+            for each in self.refunds.values()
+            if each.payment_intent == payment_intent and each.status is not RefundStatus.FAILED
+        )
+
     def held(self, customer_id: str) -> list[Fix]:
         mine = [each for each in self.fixes.values() if each.customer_id == customer_id]
         return [each for each in mine if each.outcome is FixOutcome.HELD]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from datetime import timedelta
 from itertools import count
 
@@ -12,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from schemas.money import Money
 from tests.billing.checks import check_books, check_chains, check_usage
 from tests.billing.memory import Memory
-from tests.builders import DAY, HOUR, MINUTE, NOW, arrival, book, deployed, reverted
+from tests.builders import DAY, HOUR, MINUTE, NOW, arrival, book, deployed, refund, reverted
 from worker.billing.answers import Answer, AnswerKind
 from worker.billing.charges import FINAL, IN_FLIGHT, Charge, ChargeStatus, Why, minimum
 from worker.billing.dunning import next_step
@@ -25,6 +26,8 @@ from worker.billing.payments import (
     unpark,
     withdraw,
 )
+from worker.billing.refunds import Refund, RefundStatus, take_refund
+from worker.billing.stripe_objects import StripeRefund
 
 S = ChargeStatus
 K = AnswerKind
@@ -37,6 +40,14 @@ POSSIBLE = {
     S.PARKED: (K.SUCCEEDED,),
     S.WITHDRAWING: (K.SUCCEEDED, K.UNKNOWN, K.LATER, K.CANCELED, K.CANCELED),
 }
+
+
+RETURNED = ("pending", "succeeded", "succeeded", "failed")
+BACK = (RefundStatus.PENDING, RefundStatus.SUCCEEDED)
+
+
+def is_paid(owed: Charge) -> bool:
+    return owed.status is S.PAID and owed.payment_intent is not None
 
 
 class Collecting(RuleBasedStateMachine):
@@ -96,6 +107,37 @@ class Collecting(RuleBasedStateMachine):
                 lines = self.memory.standing_lines(owed.charge_id)
                 replace(journal, standing, owed, lines, self.memory.fixes_on(lines))
 
+    @precondition(lambda self: self.returnable())
+    @rule(which=st.integers(0, 10), part=st.booleans(), status=st.sampled_from(RETURNED))
+    def money_goes_back(self, which: int, part: bool, status: str) -> None:
+        owed = self.returnable()[which % len(self.returnable())]
+        left = owed.asked_amount - owed.returned
+        number = next(self.numbers)
+        wanted = refund(
+            1 if part else left,
+            charge_id=owed.charge_id,
+            payment_intent=str(owed.payment_intent),
+            refund_id=f"ref_{number}",
+        )
+        self.memory.refunds[wanted.refund_id] = wanted
+        self.follow(wanted, f"re_{number}", status)
+
+    @precondition(lambda self: self.on_its_way())
+    @rule(which=st.integers(0, 10), status=st.sampled_from(RETURNED))
+    def more_is_heard_of_a_refund(self, which: int, status: str) -> None:
+        wanted = self.on_its_way()[which % len(self.on_its_way())]
+        self.follow(wanted, str(wanted.stripe_refund), status)
+
+    def follow(self, wanted: Refund, stripe_refund: str, status: str) -> None:
+        money = Money(wanted.amount, wanted.currency)
+        seen = StripeRefund(stripe_refund, wanted.payment_intent, money, status, None, None, NOW)
+        with self.memory.transaction("acme", self.now) as (journal, standing):
+            owed = self.memory.charges[str(wanted.charge_id)]
+            brought = self.memory.brought(wanted.payment_intent)
+            was = wanted.status in BACK
+            take_refund(journal, standing, copy(owed), wanted, seen, brought)
+            self.collected += wanted.amount * (was - (wanted.status in BACK))
+
     @precondition(lambda self: self.live())
     @rule(why=st.sampled_from([Why.NEW_CARD, Why.OPERATOR]))
     def it_is_tried_beside_the_schedule(self, why: Why) -> None:
@@ -129,6 +171,12 @@ class Collecting(RuleBasedStateMachine):
         assert self.memory.books["acme"].cash == self.collected
 
     @invariant()
+    def a_charge_returns_what_its_refunds_do(self) -> None:
+        for owed in self.charges():
+            mine = [each.amount for each in self.on_its_way() if each.charge_id == owed.charge_id]
+            assert owed.returned == sum(mine) <= owed.asked_amount
+
+    @invariant()
     def what_is_over_is_not_due(self) -> None:
         assert all(each.due_at is None for each in self.charges() if each.status in FINAL)
 
@@ -138,6 +186,14 @@ class Collecting(RuleBasedStateMachine):
 
     def charges(self) -> list[Charge]:
         return list(self.memory.charges.values())
+
+    def returnable(self) -> list[Charge]:
+        return [
+            each for each in self.charges() if each.asked_amount > each.returned and is_paid(each)
+        ]
+
+    def on_its_way(self) -> list[Refund]:
+        return [each for each in self.memory.refunds.values() if each.status in BACK]
 
     def live(self) -> bool:
         return any(each.status not in FINAL for each in self.charges())

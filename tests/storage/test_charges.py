@@ -217,6 +217,45 @@ def test_an_intent_is_saved_with_the_attempt_and_the_charge(engine: Engine) -> N
     assert one_row(engine, tables.charges)["payment_intent"] == "pi_1"
 
 
+OVERTAKEN = {
+    "another intent was first": charge(2900, S.FROZEN, payment_intent="pi_2"),
+    "it was withdrawn": charge(2900, S.WITHDRAWING),
+    "it was paid": charge(2900, S.PAID, payment_intent="pi_2"),
+    "it was given up": charge(2900, S.VOID),
+    "it was declined": charge(2900, S.DECLINED, payment_intent="pi_1"),
+}
+
+
+@pytest.mark.parametrize("owed", OVERTAKEN.values(), ids=OVERTAKEN)
+def test_an_intent_of_an_attempt_that_was_overtaken_is_not_saved(
+    engine: Engine, owed: Charge
+) -> None:
+    add_customer(engine)
+    add_charges(engine, owed)
+    with engine.begin() as tx:
+        add_attempt(tx, attempt())
+
+        saved = save_intent(tx, attempt(), "pi_1", None)
+
+    assert not saved
+    assert one_row(engine, tables.attempts)["payment_intent"] is None
+    assert one_row(engine, tables.charges)["payment_intent"] == owed.payment_intent
+
+
+@pytest.mark.parametrize("known", [None, "pi_1"])
+def test_an_intent_is_saved_however_often(engine: Engine, known: str | None) -> None:
+    add_customer(engine)
+    add_charges(engine, charge(2900, S.FROZEN, payment_intent=known))
+    with engine.begin() as tx:
+        add_attempt(tx, attempt())
+
+        saved = [save_intent(tx, attempt(), "pi_1", before) for before in (None, "ch_1")]
+
+    assert saved == [True, True]
+    kept = one_row(engine, tables.attempts)
+    assert (kept["payment_intent"], kept["charge_before"]) == ("pi_1", "ch_1")
+
+
 @pytest.mark.parametrize(("told", "kept"), [("pi_2", "pi_2"), (None, "pi_1")])
 def test_an_answer_without_an_intent_forgets_none(
     engine: Engine, told: str | None, kept: str

@@ -21,7 +21,7 @@ from tests.builders import (
     usd,
 )
 from worker.billing.charges import ChargeStatus
-from worker.billing.disputes import Funds
+from worker.billing.disputes import CLOSED, Funds
 from worker.billing.drift import Booked, Books, Drift, DriftKind, Window
 from worker.billing.payments import book_unapplied, receive
 from worker.billing.refunds import RefundStatus
@@ -137,6 +137,8 @@ def moved(engine: Engine) -> Engine:
         add_refund(tx, refund(1, refund_id="ref_unsent"))
         for funds in Funds:
             save_dispute(tx, dispute(1, funds, dispute_id=f"du_{funds}"))
+        for word in CLOSED:
+            save_dispute(tx, dispute(1, Funds.OURS, dispute_id=f"du_{word}", status=word))
         save_invoice(tx, "acme", invoiced("open"), NOW)
     return engine
 
@@ -146,7 +148,9 @@ def test_what_is_booked_of_refunds_disputes_and_invoices_is_known(moved: Engine)
 
     booked = (RefundStatus.PENDING, RefundStatus.SUCCEEDED, RefundStatus.FAILED)
     assert found.refunds == {f"re_{status}": status for status in booked}
-    assert found.disputes == {f"du_{funds}": funds for funds in Funds}
+    assert found.disputes == {f"du_{funds}": funds for funds in Funds} | {
+        f"du_{word}": Funds.OURS for word in CLOSED
+    }
     assert found.invoices == {"in_1": "open"}
 
 

@@ -43,6 +43,7 @@ from worker.storage.refunds import (
     find_dispute,
     find_refund,
     grants_bought,
+    has_refund,
     is_disputed,
     mark_tried,
     payer_of,
@@ -275,6 +276,36 @@ def test_what_a_payment_brought_beyond_its_charge_is_known(engine: Engine) -> No
         others = unapplied_from(tx, "globex", "pi_1")
 
     assert (brought, others) == ([700, 0], 0)
+
+
+RETURNED = {R.PENDING: 400, R.SUCCEEDED: 400, R.FAILED: 700}
+
+
+@pytest.mark.parametrize(("status", "left"), RETURNED.items(), ids=RETURNED)
+def test_what_of_it_went_back_is_not_here_any_more(
+    engine: Engine, status: RefundStatus, left: int
+) -> None:
+    book_payment(engine, "unapplied_in", "pi_1", 700)
+    back: dict[str, Any] = {"payment_intent": "pi_1", "stripe_refund": "re_1"}
+    add_refunds(engine, refund(1000, status, from_unapplied=300, **back))
+
+    with engine.begin() as tx:
+        found = unapplied_from(tx, "acme", "pi_1")
+
+    assert found == left
+
+
+@pytest.mark.parametrize(
+    ("key", "known"),
+    [(KEY, True), (KEY._replace(refund_id="ref_2"), False), (KEY._replace(customer_id="x"), False)],
+)
+def test_whether_a_refund_of_ours_is_known(engine: Engine, key: RefundKey, known: bool) -> None:
+    add_refunds(engine, refund())
+
+    with engine.begin() as tx:
+        found = has_refund(tx, key)
+
+    assert found is known
 
 
 # The credits that it had paid for.

@@ -78,6 +78,8 @@ class Books:
     refunds: dict[str, RefundStatus]
     disputes: dict[str, Funds]
     invoices: dict[str, str]  # with Stripe's status
+    recent_refunds: dict[str, str] = field(default_factory=dict)  # within the window; whose
+    amounts: dict[str, Money] = field(default_factory=dict)  # of refunds and disputes
 
 
 @dataclass(slots=True)
@@ -109,6 +111,7 @@ def compare(books: Books, truth: Truth) -> Iterator[Drift]:
         each.payment_intent for each in truth.payments if each.stripe_customer in books.owners
     }
     yield from compare_refunds(books, (r for r in truth.refunds if r.payment_intent in ours))
+    yield from absent_refunds(books, truth)
     yield from compare_disputes(books, (d for d in truth.disputes if d.payment_intent in ours))
 
 
@@ -153,15 +156,32 @@ def absent_payments(books: Books, truth: Truth) -> Iterator[Drift]:
 def compare_refunds(books: Books, refunds: Iterable[StripeRefund]) -> Iterator[Drift]:
     for refund in refunds:
         kept = books.refunds.get(refund.stripe_refund)
+        yield from compare_amount(books, refund.stripe_refund, refund.money)
         status = BY_STRIPE_STATUS.get(refund.status, RefundStatus.PENDING)
         if kept not in (status, RefundStatus.FAILED):
             evidence = {"stripe": f"{refund.money} {refund.status}", "books": kept}
             yield Drift(DriftKind.MISSED_REFUND, refund.stripe_refund, None, evidence)
 
 
+def compare_amount(books: Books, subject: str, money: Money) -> Iterator[Drift]:
+    booked = books.amounts.get(subject, money)
+    if booked != money:
+        evidence = {"stripe": str(money), "books": str(booked)}
+        yield Drift(DriftKind.AMOUNT_DIFFERS, subject, None, evidence)
+
+
+def absent_refunds(books: Books, truth: Truth) -> Iterator[Drift]:
+    listed = {refund.stripe_refund for refund in truth.refunds}
+    for stripe_refund, customer_id in books.recent_refunds.items():
+        if stripe_refund not in listed:
+            evidence = {"books": books.refunds.get(stripe_refund), "stripe": None}
+            yield Drift(DriftKind.REFUND_NOT_AT_STRIPE, stripe_refund, customer_id, evidence)
+
+
 def compare_disputes(books: Books, disputes: Iterable[StripeDispute]) -> Iterator[Drift]:
     for dispute in disputes:
         kept = books.disputes.get(dispute.dispute_id)
+        yield from compare_amount(books, dispute.dispute_id, dispute.money)
         funds = FUNDS.get(dispute.status, kept or Funds.OURS)
         if kept is not funds and kept not in FINAL:
             evidence = {"stripe": f"{dispute.money} {dispute.status}", "books": kept}

@@ -41,11 +41,16 @@ def take_back(journal: Journal, book: Book, arrival: Arrival, outcome: Reverted)
     elif outcome.how == "uncharged":
         uncharge(journal, book, fix, at, now)
     elif outcome.how == "compensated":
-        give(journal, book, "revert", f"{REVERT}{fix.fix_id}", 1, None, now)
+        compensate(journal, book, fix)
     fix.outcome, fix.held_why, fix.settled_at = FixOutcome.REVERTED, None, now
     journal.fixes.change((fix.customer_id, fix.fix_id), fix)
     journal.touched.add(book.customer_id)
     journal.moves.append(Move(fix, before, counted(fix)))
+
+
+def compensate(journal: Journal, book: Book, fix: Fix) -> None:
+    """A credit for a fix that was paid in money; it was bought, so it does not expire."""
+    give(journal, book, "revert", f"{REVERT}{fix.fix_id}", 1, None, journal.time_of(book))
 
 
 def unhold(book: Book, fix: Fix) -> None:

@@ -11,20 +11,24 @@ PAID = "paid"
 
 def take_invoice(
     journal: Journal, book: Book, seen: StripeInvoice, was: str | None, already_here: bool
-) -> None:
+) -> bool:
     """A paid invoice is earned and paid in one; `was` is the status we knew.
 
-    Its payment may have come first, when nothing explained it yet: then that money pays.
+    Its payment may have come first, when nothing explained it yet: then that money pays. False: it
+    cannot be booked, for it is in another currency or that money is spent; reconcile parks it.
     """
     if seen.status != PAID or was == PAID or not seen.money.amount:
-        return
+        return True
     if seen.money.currency != book.currency:
-        return  # reconcile parks it
+        return False
+    if already_here and -book.unapplied < seen.money.amount:
+        return False
     move(journal, book, "invoice", seen, seen.invoice_id)
     if already_here:
         move(journal, book, "apply", seen, seen.invoice_id)
     else:
         move(journal, book, "pay", seen, seen.payment_intent or seen.invoice_id)
+    return True
 
 
 def move(journal: Journal, book: Book, kind: str, seen: StripeInvoice, source_key: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime
 
-from sqlalchemy import Connection, func, select, update
+from sqlalchemy import Connection, func, select, union_all, update
 from sqlalchemy.dialects.postgresql import insert
 
 from schemas.money import Money
@@ -20,6 +20,8 @@ def books_for(tx: Connection, window: Window, intents: Iterable[str]) -> Books:
     return Books(
         owners=owners(tx),
         payments=payments(tx, window, list(intents)),
+        recent_refunds=recent_refunds(tx, window),
+        amounts=amounts(tx),
         refunds={
             row.stripe_refund: RefundStatus(row.status)
             for row in tx.execute(
@@ -60,6 +62,7 @@ def payments(tx: Connection, window: Window, intents: list[str]) -> dict[str, Bo
         )
         .where(
             transfers.c.kind.in_(("pay", "unapplied_in")),
+            transfers.c.source_key.not_like("in\\_%"),  # an invoice that no card has paid
             within | transfers.c.source_key.in_(intents),
         )
         .group_by(transfers.c.source_key, transfers.c.customer_id, transfers.c.unit)
@@ -68,6 +71,25 @@ def payments(tx: Connection, window: Window, intents: list[str]) -> dict[str, Bo
         row.source_key: Booked(row.customer_id, Money(int(row.amount), row.unit), row.recent)
         for row in rows
     }
+
+
+def amounts(tx: Connection) -> dict[str, Money]:
+    """What was booked of refunds and disputes, by Stripe's id."""
+    ids = {refunds: refunds.c.stripe_refund, disputes: disputes.c.dispute_id}
+    rows = tx.execute(
+        union_all(*(select(id_, table.c.amount, table.c.currency) for table, id_ in ids.items()))
+    )
+    return {row[0]: Money(row[1], row[2]) for row in rows if row[0] is not None}
+
+
+def recent_refunds(tx: Connection, window: Window) -> dict[str, str]:
+    """Refunds that Stripe's list should have; whose they are."""
+    rows = tx.execute(
+        select(refunds.c.stripe_refund, refunds.c.customer_id).where(
+            refunds.c.status.in_(BOOKED), refunds.c.requested_at.between(*window)
+        )
+    )
+    return {row.stripe_refund: row.customer_id for row in rows}
 
 
 def unsettled(tx: Connection) -> tuple[list[str], list[str]]:

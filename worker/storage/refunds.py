@@ -6,15 +6,26 @@ from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, func, insert, literal, or_, select, update
+from sqlalchemy import Connection, exists, func, insert, literal, or_, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from worker.billing.charges import ChargeStatus
 from worker.billing.disputes import Dispute, Funds
+from worker.billing.fix import Fix, FixOutcome
 from worker.billing.grants import Grant
 from worker.billing.refunds import Refund, RefundStatus
 from worker.billing.reverts import REVERT
-from worker.storage.tables import books, charges, disputes, fixes, grants, refunds, transfers
+from worker.storage.books import fix_from, money_gone
+from worker.storage.tables import (
+    books,
+    charge_lines,
+    charges,
+    disputes,
+    fixes,
+    grants,
+    refunds,
+    transfers,
+)
 
 LEASE = timedelta(minutes=5)  # longer than a list and a call to Stripe with their retries
 
@@ -162,6 +173,31 @@ def grants_bought(tx: Connection, refund: Refund) -> list[Grant]:
     if refund.fix_id is not None:
         bought = bought.where(fixes.c.fix_id == refund.fix_id)
     return [Grant(**row) for row in tx.execute(bought).mappings()]
+
+
+def reverted_without_credit(tx: Connection, refund: Refund) -> list[Fix]:
+    """Fixes on the refund's charge that are paid for, taken back, and have earned nothing yet."""
+    credit = exists().where(
+        grants.c.customer_id == fixes.c.customer_id,
+        grants.c.grant_id == literal(REVERT) + fixes.c.fix_id,
+    )
+    line = exists().where(
+        charge_lines.c.customer_id == fixes.c.customer_id,
+        charge_lines.c.fix_id == fixes.c.fix_id,
+        charge_lines.c.removed_at.is_(None),
+    )
+    rows = tx.execute(
+        select(fixes).where(
+            fixes.c.customer_id == refund.customer_id,
+            fixes.c.charge_id == refund.charge_id,
+            fixes.c.outcome == FixOutcome.REVERTED,
+            line,
+            ~credit,
+        )
+    )
+    found = [fix_from(dict(row)) for row in rows.mappings()]
+    gone = money_gone(tx, found)
+    return [fix for fix in found if (fix.customer_id, fix.fix_id) not in gone]
 
 
 def clawed_by(tx: Connection, refund: Refund) -> list[tuple[Grant, int]]:
