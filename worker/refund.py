@@ -50,7 +50,7 @@ from worker.stripe_gateway import StripeGateway
 
 log = get_logger()
 
-LOOKED_FOR = 3  # times, with growing pauses: more than a minute in all
+LOOKED_FOR = 4  # times, with growing pauses: more than a minute in all
 
 
 def request_refund(

@@ -229,7 +229,7 @@ def test_a_refund_whose_fate_is_unknown_is_asked_about_again_and_again(kind: Ans
 
     assert wanted.status is R.REQUESTED
     assert pauses == sorted(pauses)
-    assert (pauses[0].total_seconds(), max(pauses)) == (10, HOUR)
+    assert (pauses[0].total_seconds(), max(pauses)) == (5, HOUR)
 
 
 REFUSED = {

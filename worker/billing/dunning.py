@@ -15,7 +15,7 @@ from worker.billing.policy import Policy
 UNDER_WAY = (ChargeStatus.FROZEN, ChargeStatus.WITHDRAWING)
 
 # After an unknown outcome, or "too many requests": the first pause, and the longest.
-ASK_AGAIN = timedelta(seconds=10), timedelta(hours=1)
+ASK_AGAIN = timedelta(seconds=5), timedelta(hours=1)
 COME_BACK = timedelta(seconds=15), timedelta(minutes=5)
 
 
