@@ -7,8 +7,8 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,7 @@ from tests.builders import (
     owe,
     publish_all,
     reasons,
+    reverted,
     rows_of,
     settle_events,
 )
@@ -42,9 +43,10 @@ from tests.sandbox.sandbox_process import RunningSandbox
 from worker.billing.charges import ChargeStatus
 from worker.billing.hints import Webhook
 from worker.clock import Clock
-from worker.collect import confirm, create, freeze
+from worker.collect import collect, confirm, create, freeze
 from worker.due import DUE, Tools, sweep
 from worker.inbox import RETENTION, Inbox
+from worker.refund import request_refund
 from worker.storage import tables
 from worker.storage.charges import LEASE, ChargeKey
 from worker.storage.parked import park
@@ -90,6 +92,33 @@ def a_stripe_event(tools: Tools, sandbox: RunningSandbox, customer_id: str) -> N
     assert attempt is not None
     answer = confirm(attempt, create(attempt, tools.engine, tools.stripe), tools.stripe)
     store_webhook(tools, f"evt_{customer_id}", answer.payment_intent)
+
+
+def a_withdrawal(tools: Tools, sandbox: RunningSandbox, customer_id: str) -> None:
+    """Its intent is at Stripe, and its only fix was taken back."""
+    add_customer_with_card(tools.engine, sandbox, customer_id)
+    attempt = freeze(owe(tools.engine, customer_id), tools.engine, tools.stripe, tools.clock)
+    assert attempt is not None
+    create(attempt, tools.engine, tools.stripe)
+    settle_events(tools.engine, reverted("fix-1", customer_id))
+
+
+def charges_void(tools: Tools, customer_id: str) -> int:
+    return len(rows_of(tools.engine, tables.charges, customer_id=customer_id, status="void"))
+
+
+def a_refund(tools: Tools, sandbox: RunningSandbox, customer_id: str) -> None:
+    """Whoever asked for it died before it was sent, and longer ago than their lease."""
+    add_customer_with_card(tools.engine, sandbox, customer_id)
+    key = owe(tools.engine, customer_id)
+    assert collect(key, tools.engine, tools.stripe, tools.clock) == "paid"
+    request_refund(key, tools.engine, tools.clock)
+    with tools.engine.begin() as tx:
+        tx.execute(text("UPDATE refunds SET leased_until = now() - interval '1 second'"))
+
+
+def refunds_booked(tools: Tools, customer_id: str) -> int:
+    return len(rows_of(tools.engine, tables.transfers, customer_id=customer_id, kind="refund"))
 
 
 def store_webhook(
@@ -143,6 +172,8 @@ class Kind:
 
 KINDS = {
     "charge": Kind(a_charge, charges_paid),
+    "withdrawal": Kind(a_withdrawal, charges_void),
+    "refund": Kind(a_refund, refunds_booked),
     "stripe_event": Kind(a_stripe_event, charges_paid),
     "held_fix": Kind(a_held_fix, fixes_settled),
     "waiting_fix": Kind(a_waiting_fix, fixes_settled),
@@ -150,8 +181,8 @@ KINDS = {
 }
 
 
-def test_every_kind_but_the_retention_of_the_inbox_stands_for_rows_that_are_done_once() -> None:
-    assert DUE.keys() == KINDS.keys() | {"retention"}
+def test_every_kind_but_those_of_the_whole_stands_for_rows_that_are_done_once() -> None:
+    assert DUE.keys() == KINDS.keys() | {"reconcile", "retention"}
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -394,7 +425,24 @@ def test_a_stripe_event_is_due_until_it_is_done(tools: Tools) -> None:
     assert second == []
 
 
-# Retention.
+# What is always due: reconcile and retention.
+
+
+def test_a_payment_nobody_told_us_of_is_booked_once_however_often_beat_rings(
+    tools: Tools, sandbox: RunningSandbox
+) -> None:
+    add_customer_with_card(tools.engine, sandbox)
+    attempt = freeze(owe(tools.engine), tools.engine, tools.stripe, tools.clock)
+    assert attempt is not None
+    confirm(attempt, create(attempt, tools.engine, tools.stripe), tools.stripe)
+    sandbox.advance(int(HOUR.total_seconds()))
+    at_stripe = datetime.fromtimestamp(sandbox.ask("GET", "clock")["now"], UTC)
+    later = replace(tools, clock=Clock(at_stripe - datetime.now(UTC)))
+
+    swept = [sweep("reconcile", later) for _ in range(2)]
+
+    assert swept == [1, 1]
+    assert charges_paid(tools, "acme") == 1
 
 
 def test_retention_forgets_what_was_settled_long_ago_and_nothing_else(

@@ -540,7 +540,9 @@ def test_a_text_as_a_payment_method_is_refused(
     add_customer(world.engine, customer_id, stripe_customer=stripe_customer)
     before = world.counts()
 
-    codes = thrown(cli, lambda text: ["customers", "add-payment-method", "--", customer_id, text])
+    codes = thrown(
+        cli, lambda text: ["customers", "add-payment-method", "--json", "--", customer_id, text]
+    )
 
     assert set(codes.values()) <= {1, 2}
     assert changes(before, world.counts()) == {}

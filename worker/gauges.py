@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime
 from typing import NamedTuple
 
 from worker import telemetry
+from worker.customers import CANCELLED
 from worker.due import Tools
 from worker.inbox import Inbox
-from worker.storage.charges import count_parked
-from worker.storage.quarantine import count_standing
+from worker.storage import charges, customers, drifts, quarantine
+from worker.storage.collecting import is_stopped
+from worker.storage.refunds import count_unanswered_disputes
 
 
 class Gauge(NamedTuple):
@@ -21,8 +24,7 @@ class Gauge(NamedTuple):
     read: Callable[[Tools], float]
 
 
-def oldest_age(tools: Tools) -> float:
-    oldest = Inbox(tools.redis).depth().oldest
+def age(oldest: datetime | None, tools: Tools) -> float:
     return (tools.clock.wall() - oldest).total_seconds() if oldest else 0.0
 
 
@@ -33,18 +35,53 @@ GAUGES = (
         "",
         lambda tools: Inbox(tools.redis).depth().entries,
     ),
-    Gauge("fixbill.inbox.oldest.age", "Age of the oldest entry not yet settled", "s", oldest_age),
+    Gauge(
+        "fixbill.inbox.oldest.age",
+        "Age of the oldest entry not yet settled",
+        "s",
+        lambda tools: age(Inbox(tools.redis).depth().oldest, tools),
+    ),
     Gauge(
         "fixbill.quarantine.entries",
         "Entries in quarantine that wait for a person",
         "",
-        lambda tools: count_standing(tools.engine),
+        lambda tools: quarantine.count_standing(tools.engine),
     ),
     Gauge(
         "fixbill.charges.parked",
         "Charges about which something is wrong, that wait for a person",
         "",
-        lambda tools: count_parked(tools.engine),
+        lambda tools: charges.count_parked(tools.engine),
+    ),
+    Gauge(
+        "fixbill.customers.parked",
+        "Customers from whom nothing is collected, those who left apart",
+        "",
+        lambda tools: customers.count_parked(tools.engine, CANCELLED),
+    ),
+    Gauge(
+        "fixbill.collecting.stopped",
+        "1 while no card is charged, else 0",
+        "",
+        lambda tools: is_stopped(tools.engine),
+    ),
+    Gauge(
+        "fixbill.drifts.parked",
+        "Differences from Stripe's lists that wait for a person",
+        "",
+        lambda tools: drifts.count_standing(tools.engine),
+    ),
+    Gauge(
+        "fixbill.disputes.unanswered",
+        "Disputes that wait for our evidence",
+        "",
+        lambda tools: count_unanswered_disputes(tools.engine),
+    ),
+    Gauge(
+        "fixbill.attempts.oldest.age",
+        "Age of the oldest attempt without a final answer",
+        "s",
+        lambda tools: age(charges.oldest_unanswered(tools.engine), tools),
     ),
 )
 

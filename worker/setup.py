@@ -55,12 +55,11 @@ def setup_link(
     return SetupLink(url=session.url, expires_at=session.expires_at, held=held)
 
 
-def held_cost(usage: Usage, now: datetime) -> HeldCost:
+def held_cost(usage: Usage, now: datetime, bonus_given: bool) -> HeldCost:
     """What the backlog will cost; a first card may bring credits and another plan."""
     plans = load_plans()
     version = plans.pinned(usage.plan.code, usage.plan.version)
-    is_first = "no_payment_method" in {warning.code for warning in usage.warnings}
-    bonus = version.billing_added_credits if is_first else 0
+    bonus = 0 if bonus_given else version.billing_added_credits
     if version.billing_added_plan:
         version = plans.in_force(version.billing_added_plan, now.date())
     by_credits = min(usage.held_now, usage.credits.balance + bonus)

@@ -111,11 +111,11 @@ def test_usage_says_all_there_is_of_a_cycle(busy: Api) -> None:
         "warnings": [
             {
                 "code": "low_credit",
-                "message": "0 credits are left; the next ones cost $29.00 each.",
+                "message": "No credit is left; each fix costs $29.00.",
             },
             {
                 "code": "held_fixes",
-                "message": "1 fixes wait for a credit or a way to pay.",
+                "message": "1 fix waits for a credit or a payment.",
             },
         ],
     }
@@ -191,15 +191,43 @@ WARNINGS: list[tuple[dict[str, Any], dict[str, Any], str, str]] = [
         {"credits": 2},
         {},
         "low_credit",
-        "2 credits are left; the next ones cost $29.00 each.",
+        "2 credits are left; after that each fix costs $29.00.",
     ),
-    ({"plan": "trial"}, {}, "low_credit", "0 credits are left; none is next."),
-    (CREDITS, {"held": 3}, "held_fixes", "3 fixes wait for a credit or a way to pay."),
+    ({"credits": 1}, {}, "low_credit", "1 credit is left; after that each fix costs $29.00."),
+    ({"plan": "trial"}, {}, "low_credit", "No credit is left; new fixes are held."),
+    (
+        {},
+        {},
+        "first_charge",
+        "No credit is left: the next fix is the first that costs money, $29.00;"
+        " no spending cap is set.",
+    ),
+    (
+        {},
+        {"spending_cap": 10_000},
+        "first_charge",
+        "No credit is left: the next fix is the first that costs money, $29.00;"
+        " the spending cap is $100.00.",
+    ),
+    (
+        {},
+        {"spent": 2900, "spent_cycle": LAST_CYCLE},
+        "low_credit",
+        "No credit is left; each fix costs $29.00.",
+    ),
+    (CREDITS, {"held": 1}, "held_fixes", "1 fix waits for a credit or a payment."),
+    (CREDITS, {"held": 3}, "held_fixes", "3 fixes wait for a credit or a payment."),
+    (
+        CREDITS,
+        {"parked_at": NOW, "parked_why": "cancelled"},
+        "parked",
+        "Nothing is collected at present: cancelled.",
+    ),
     (
         CREDITS,
         {"spending_cap": 10_000, "spent": 8000, "spent_cycle": THIS_CYCLE},
         "near_cap",
-        "$80.00 of the $100.00 spending cap are used.",
+        "$80.00 of the $100.00 spending cap is used; what would exceed it is held.",
     ),
     (
         CREDITS,
@@ -224,8 +252,14 @@ WARNINGS: list[tuple[dict[str, Any], dict[str, Any], str, str]] = [
         "past due",
         "without a card",
         "few credits",
+        "one credit",
         "a trial without credits",
+        "before the first charge",
+        "before the first charge, with a cap",
+        "not before the first charge",
+        "one held fix",
         "held fixes",
+        "parked",
         "near the cap",
         "below the cap",
         "the cap of another cycle",
@@ -243,10 +277,15 @@ def test_a_warning_says_what_costs_or_stops_something(
     assert warnings == ([{"code": code, "message": message}] if code else [])
 
 
-def test_standing_says_that_a_payment_failed(api: Api) -> None:
-    add_customer(api.engine, past_due=True)
+def test_standing_says_that_a_payment_failed_or_nothing_is_collected(shared_api: Api) -> None:
+    states: dict[str, dict[str, Any]] = {
+        "past_due": {"past_due": True},
+        "parked": {"parked_at": NOW, "parked_why": "cancelled"},
+    }
+    for standing, book in states.items():
+        customer_id = add_customer(shared_api.engine, new_id("standing"), **book)
 
-    assert api.usage().json()["plan"]["standing"] == "past_due"
+        assert shared_api.usage(customer_id).json()["plan"]["standing"] == standing
 
 
 def test_while_nothing_waits_an_answer_is_as_fresh_as_the_moment_it_is_given(api: Api) -> None:

@@ -8,8 +8,20 @@ from typing import Any
 import pytest
 
 from schemas.answers import Usage
-from tests.builders import add_customer, one_row, outcomes, publish_all, rows_of
+from tests.builders import (
+    NOW,
+    add_customer,
+    add_customer_with_card,
+    one_row,
+    outcomes,
+    owe,
+    publish_all,
+    rows_of,
+)
 from tests.cli.running import NOWHERE, Cli, fixed_now, somebody
+from tests.sandbox.sandbox_process import RunningSandbox
+from worker.due import sweep
+from worker.process import open_tools
 from worker.storage import tables
 
 
@@ -78,6 +90,9 @@ def test_an_unknown_customer_is_one_sentence_that_says_what_to_do(cli: Cli) -> N
         ["customers", "set-plan", "nobody", "payg"],
         ["customers", "add-payment-method", "nobody", "pm_card_visa"],
         ["customers", "accept-held", "nobody"],
+        ["customers", "set-cap", "nobody", "100.00"],
+        ["customers", "cancel", "nobody"],
+        ["customers", "release", "nobody"],
         ["credits", "grant", "nobody", "1"],
     ]
 
@@ -118,7 +133,7 @@ def test_a_card_that_stripe_does_not_know_is_refused_in_stripes_words(cli: Cli) 
     customer_id = somebody()
     cli("customers", "add", customer_id)
 
-    done = cli("customers", "add-payment-method", customer_id, "pm_unknown")
+    done = cli("customers", "add-payment-method", customer_id, "pm_unknown", "--json")
 
     assert done.code == 1
     assert "pm_unknown" in done.sentence
@@ -129,7 +144,7 @@ def test_stripe_that_is_away_is_one_sentence(cli: Cli) -> None:
     cli("customers", "add", "acme")
     cli.set(STRIPE_API_BASE=f"http://{NOWHERE}")
 
-    done = cli("customers", "add-payment-method", "acme", "pm_card_visa")
+    done = cli("customers", "add-payment-method", "acme", "pm_card_visa", "--json")
 
     assert done.code == 1
     assert done.sentence.startswith("fixbill: ")
@@ -148,6 +163,93 @@ def test_held_fixes_become_money_once_that_is_accepted(cli: Cli) -> None:
     assert (done.code, done.out) == (0, f"0 fixes of {customer_id} are still held\n")
     assert again.json == {"customer_id": customer_id, "held": 0}
     assert outcomes(cli.engine, customer_id) == {"fix-1": "charged", "fix-2": "charged"}
+
+
+def test_within_a_cap_held_fixes_become_money_and_the_cost_is_said_first(cli: Cli) -> None:
+    customer_id = add_customer(cli.engine, somebody(), card=False)
+    cli.settle(*(fixed_now(f"fix-{number}", customer_id) for number in (1, 2, 3)))
+    cli("customers", "add-payment-method", customer_id, "pm_card_visa")
+
+    done = cli("customers", "set-cap", customer_id, "60.00")
+    answer = cli("usage", customer_id, "--json").json
+
+    assert done.code == 0
+    assert done.out.splitlines()[0] == (
+        "3 fixes wait for payment: 3 would cost $87.00, charged at once within the spending cap"
+        " of $60.00 a month. From now on, a fix that no credit covers costs $29.00."
+    )
+    assert answer["limits"]["spending_cap"] == {"amount": 6000, "currency": "usd"}
+    assert list(outcomes(cli.engine, customer_id).values()) == ["charged", "charged", "held"]
+
+
+def test_a_cap_can_be_taken_away_and_set_twice(cli: Cli) -> None:
+    add_customer(cli.engine)
+
+    caps = [
+        cli("customers", "set-cap", "acme", cap, "--json").json["limits"]["spending_cap"]
+        for cap in ("100", "100", "0", "none", "none")
+    ]
+
+    hundred, nothing = ({"amount": amount, "currency": "usd"} for amount in (10_000, 0))
+    assert caps == [hundred, hundred, nothing, None, None]
+
+
+@pytest.mark.parametrize("cap", ["much", "1.001", "", "1e3"])
+def test_a_cap_that_is_no_amount_is_wrong_usage(cli: Cli, cap: str) -> None:
+    add_customer(cli.engine, spending_cap=5000)
+
+    done = cli("customers", "set-cap", "acme", cap)
+
+    assert (done.code, done.out) == (2, "")
+    assert "100.00" in done.err
+    assert one_row(cli.engine, tables.books)["spending_cap"] == 5000
+
+
+def test_from_a_customer_who_left_nothing_is_collected(cli: Cli, sandbox: RunningSandbox) -> None:
+    customer_id = somebody()
+    stripe_customer = add_customer_with_card(cli.engine, sandbox, customer_id)
+    owe(cli.engine, customer_id)
+
+    done, again = (cli("customers", "cancel", customer_id, "--json") for _ in range(2))
+    text = cli("customers", "show", customer_id)
+    cli.settle(fixed_now("fix-2", customer_id))
+    swept = sweep("charge", open_tools())
+
+    assert (done.code, again.code, swept) == (0, 0, 0)
+    assert done.json["plan"]["standing"] == again.json["plan"]["standing"] == "parked"
+    assert "! Nothing is collected at present: cancelled." in text.out.splitlines()
+    assert outcomes(cli.engine, customer_id) == {"fix-1": "charged", "fix-2": "held"}
+    assert one_row(cli.engine, tables.books)["receivable"] == 2900
+    assert sandbox.payments(customer=stripe_customer) == []
+
+
+def test_a_customer_who_comes_back_with_a_card_pays_what_is_owed(
+    cli: Cli, sandbox: RunningSandbox
+) -> None:
+    customer_id = somebody()
+    stripe_customer = add_customer_with_card(cli.engine, sandbox, customer_id)
+    owe(cli.engine, customer_id)
+    cli("customers", "cancel", customer_id)
+
+    back = cli("customers", "add-payment-method", customer_id, "pm_card_visa", "--json")
+    sweep("charge", open_tools())
+
+    assert back.json["plan"]["standing"] == "good"
+    paid = sandbox.payments(customer=stripe_customer, status="succeeded")
+    assert [each["amount"] for each in paid] == [2900]
+
+
+def test_a_parked_customer_is_released_once(cli: Cli) -> None:
+    add_customer(cli.engine, parked_at=NOW, parked_why="circuit breaker: too much")
+
+    first = cli("customers", "release", "acme")
+    second = cli("customers", "release", "acme")
+    third = cli("customers", "release", "acme", "--json")
+
+    assert (first.code, first.out) == (0, "acme was released\n")
+    assert (second.code, second.out) == (1, "acme was not parked\n")
+    assert (third.code, third.json) == (1, {"customer_id": "acme", "released": False})
+    assert cli("usage", "acme", "--json").json["plan"]["standing"] == "good"
 
 
 def test_a_grant_pays_for_held_fixes_at_once_oldest_first(cli: Cli) -> None:
@@ -225,7 +327,7 @@ def test_usage_reads_well(cli: Cli) -> None:
     assert "customer               acme" in lines
     assert "a fix without credit   $29.00" in lines
     assert "charged in this cycle  $29.00" in lines
-    assert "! 0 credits are left; the next ones cost $29.00 each." in lines
+    assert "! No credit is left; each fix costs $29.00." in lines
     (api,) = (line.split() for line in lines if "acme/api" in line)
     assert api == ["acme/api", "0", "1", "0", "0", "$29.00"]
 

@@ -19,8 +19,10 @@ from redis import Redis
 from redis.exceptions import AuthenticationError
 
 from tests.deploy.conftest import DEPLOY, REPOSITORY, run_python
+from worker.billing.policy import DEFAULT_BREAKER
 from worker.inbox import SAFE_SETTINGS, Inbox
 from worker.local.valkey import answers, find_program
+from worker.process import breaker_of
 from worker.settings import Settings
 from worker.storage.engine import API, WORKER
 
@@ -127,14 +129,14 @@ def test_every_setting_is_one_that_is_read(ours: Services) -> None:
 def test_the_settings_of_each_process_are_sound(
     ours: Services, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    defaults = {"LOG_LEVEL": "INFO", "SETTLERS": "1", "STRIPE_API_BASE": ""}
     for variable, value in ours[name]["environment"].items():
-        filled = VARIABLE.sub(lambda found: defaults.get(found[1], PASSWORD), value)
+        filled = VARIABLE.sub(lambda found: found[3] if found[2] == ":-" else PASSWORD, value)
         monkeypatch.setenv(variable, filled)
     read = Settings()
     assert read.trust_redis is (name == "worker")
     assert read.metrics_host == ("0.0.0.0" if name == "worker" else "127.0.0.1")  # noqa: S104
-    assert read.stripe_api_base is None
+    assert {read.stripe_api_base, read.public_url, read.link_secret} == {None}
+    assert breaker_of(read) == DEFAULT_BREAKER
 
 
 def test_each_login_is_the_role_that_its_process_acts_as(ours: Services) -> None:

@@ -23,13 +23,15 @@ from worker.api.access import (
 from worker.api.customers import CustomerId
 from worker.api.pages.render import page
 from worker.api.problems import Refusal, problems
-from worker.billing.answers import AnswerKind
+from worker.billing.answers import Answer, AnswerKind
 from worker.billing.charges import Charge, ChargeStatus
+from worker.billing.plan_changes import BILLING_ADDED
 from worker.customers import CustomerProblem
 from worker.links import BadLink, good_until
 from worker.setup import SetupPages, held_cost, setup_link
 from worker.storage.charges import ChargeKey, find_one
 from worker.storage.customers import find_customer
+from worker.storage.grants import has_grant
 from worker.stripe_calls import StripeRefused
 from worker.usage.current import current_usage
 
@@ -60,9 +62,10 @@ def setup(customer_id: CustomerId, doors: Opened, key: Caller, links: CustomerLi
     need_admin(key, customer_id)
     with rows_of(customer_id, doors.engine) as tx:
         usage = current_usage(tx, customer_id, doors.clock.now(), None)
+        bonus_given = has_grant(tx, customer_id, BILLING_ADDED)
     if usage is None:
         raise not_found(customer_id)
-    held = held_cost(usage, doors.clock.now())
+    held = held_cost(usage, doors.clock.now(), bonus_given)
     begin = partial(rows_of, customer_id, doors.engine, "READ COMMITTED")
     public = links.public_url
     pages = SetupPages(f"{public}/setup/saved", f"{public}/setup/cancelled")
@@ -100,6 +103,7 @@ def ask(linked: Linked, doors: Opened) -> Response:
 
 
 @router.post("/pay/{token}", include_in_schema=False)
+@router.post("/pay/{token}/done", include_in_schema=False)  # a failed one, again
 def authenticate(token: Token, linked: Linked, doors: Opened, links: CustomerLinks) -> Response:
     """To the bank's page, if it wants to see the customer; the webhook books what comes of it."""
     charge = charge_of(*linked, doors)
@@ -116,7 +120,7 @@ def authenticate(token: Token, linked: Linked, doors: Opened, links: CustomerLin
     answer, url = doors.stripe.authenticate(charge.payment_intent, customer.payment_method, back)
     if url is not None:
         return RedirectResponse(url, HTTPStatus.SEE_OTHER)
-    return result(answer.kind, charge, linked.customer_id)
+    return result(answer, charge, linked.customer_id)
 
 
 @router.get("/pay/{token}/done", include_in_schema=False)
@@ -126,7 +130,7 @@ def done(linked: Linked, doors: Opened) -> Response:
     if charge.payment_intent is None:
         return shown(charge, linked.customer_id)
     answer = doors.stripe.retrieve_intent(charge.payment_intent)
-    return result(answer.kind, charge, linked.customer_id)
+    return result(answer, charge, linked.customer_id)
 
 
 @router.get("/setup/{outcome}", include_in_schema=False)
@@ -134,18 +138,26 @@ def setup_done(outcome: str) -> Response:
     """Where the browser lands after the page for a card."""
     if outcome not in ("saved", "cancelled"):
         raise Refusal(HTTPStatus.NOT_FOUND, "There is no such page.")
-    return HTMLResponse(page("setup.html", saved=outcome == "saved"))
+    return shown_once("setup.html", saved=outcome == "saved")
 
 
 def shown(charge: Charge, customer_id: str) -> Response:
-    status = "paid" if charge.status is ChargeStatus.PAID else charge.status
-    return HTMLResponse(page("pay.html", charge=charge, customer_id=customer_id, status=status))
+    return shown_once("pay.html", charge=charge, customer_id=customer_id, status=charge.status)
 
 
-def result(kind: AnswerKind, charge: Charge, customer_id: str) -> Response:
+def result(answer: Answer, charge: Charge, customer_id: str) -> Response:
+    """By Stripe's word, which is ahead of our books; 502 without one."""
+    if answer.payment_intent is None and answer.kind in (AnswerKind.UNKNOWN, AnswerKind.LATER):
+        again = "Stripe gives no answer at present. Nobody pays twice: open the link again later."
+        raise Refusal(HTTPStatus.BAD_GATEWAY, again)
     statuses = {AnswerKind.SUCCEEDED: "paid", AnswerKind.UNKNOWN: "processing"}
-    status = statuses.get(kind, charge.status)
-    return HTMLResponse(page("pay.html", charge=charge, customer_id=customer_id, status=status))
+    status = statuses.get(answer.kind, charge.status)
+    return shown_once("pay.html", charge=charge, customer_id=customer_id, status=status)
+
+
+def shown_once(name: str, **values: object) -> Response:
+    """A page that no cache keeps: what it says may be over in a moment."""
+    return HTMLResponse(page(name, **values), headers={"Cache-Control": "no-store"})
 
 
 def charge_of(customer_id: str, charge_id: str, doors: Doors) -> Charge:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+from schemas.money import Money
 from worker.billing.answers import Answer, AnswerKind
 from worker.billing.book import Book
 from worker.billing.charges import Charge, ChargeStatus
@@ -88,12 +89,12 @@ def check_returnable(charge: Charge, amount: int, under_way: int, disputed: bool
         raise RefundProblem(
             f"the payment of {charge.charge_id} is disputed: its bank decides where the money goes"
         )
-    left = charge.asked.amount - charge.returned - under_way
-    if not 0 < amount <= left:
-        raise RefundProblem(
-            f"amount: {amount} is not between 1 and {left}, what is left of {charge.asked} "
-            f"(minor units)"
-        )
+    left = charge.asked - Money(charge.returned + under_way, charge.currency)
+    if not left.amount:
+        raise RefundProblem(f"nothing is left to return of {charge.asked}")
+    if not 0 < amount <= left.amount:
+        wanted = Money(amount, charge.currency)
+        raise RefundProblem(f"amount: {wanted} is not within the {left} left of {charge.asked}")
 
 
 def take_refund(

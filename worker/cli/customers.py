@@ -6,10 +6,12 @@ import click
 
 from schemas.plans import BadPlans
 from worker import customers as lives
+from worker.billing.plan_changes import BILLING_ADDED
 from worker.cli.show import amount_in, print_json
 from worker.cli.usage import print_usage, usage_of
 from worker.process import open_tools
 from worker.setup import held_cost, in_words
+from worker.storage.grants import has_grant
 from worker.stripe_calls import StripeRefused
 
 EXPECTED = (lives.CustomerProblem, StripeRefused, BadPlans)
@@ -74,7 +76,10 @@ def add_payment_method(customer_id: str, payment_method: str, as_json: bool) -> 
     """
     tools = open_tools()
     if not as_json:
-        click.echo(in_words(held_cost(usage_of(customer_id), tools.clock.now())))
+        with tools.engine.begin() as tx:
+            bonus_given = has_grant(tx, customer_id, BILLING_ADDED)
+        held = held_cost(usage_of(customer_id), tools.clock.now(), bonus_given)
+        click.echo(in_words(held))
     lives.add_payment_method(customer_id, payment_method, tools.engine, tools.stripe, tools.clock)
     show_customer(customer_id, as_json)
 
@@ -106,7 +111,7 @@ def set_cap(customer_id: str, cap: str, as_json: bool) -> None:
     usage = usage_of(customer_id)
     amount = None if cap == "none" else amount_in(cap, usage.limits.spent.currency)
     if not as_json:
-        held = held_cost(usage, tools.clock.now())
+        held = held_cost(usage, tools.clock.now(), bonus_given=True)  # a cap brings no credits
         click.echo(in_words(held.model_copy(update={"spending_cap": amount})))
     lives.set_spending_cap(customer_id, amount, tools.engine, tools.clock)
     show_customer(customer_id, as_json)

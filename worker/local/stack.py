@@ -27,7 +27,18 @@ READY_WITHIN = 60.0  # seconds
 WATCH_EVERY = 0.2
 
 
-PASSED_ON = ("celery_broker_url", "inbox_redis_url", "plans_file", "settlers", "log_level")
+PASSED_ON = (
+    "celery_broker_url",
+    "inbox_redis_url",
+    "plans_file",
+    "settlers",
+    "collectors",
+    "breaker_customer_day_amount",
+    "breaker_customer_day_attempts",
+    "breaker_hour_amount",
+    "breaker_hour_attempts",
+    "log_level",
+)
 
 
 class Stack:
@@ -90,7 +101,9 @@ class Stack:
             **passed_on(),
             "FIXBILL_API_URL": f"http://127.0.0.1:{api}",
             "PUBLIC_URL": env.public_url or f"http://127.0.0.1:{api}",
-            "LINK_SECRET": self.secret("link_secret"),
+            "LINK_SECRET": env.need("link_secret")
+            if env.link_secret
+            else self.secret("link_secret"),
             "FIXBILL_METRICS_URL": f"http://127.0.0.1:{self.port('worker')}/metrics",
             **self.stripe(),
         }

@@ -203,6 +203,14 @@ def count_parked(engine: Engine) -> int:
         return tx.scalar(parked) or 0
 
 
+def oldest_unanswered(engine: Engine) -> datetime | None:
+    """When the oldest attempt whose outcome is not known was begun; wall time."""
+    oldest = select(func.min(attempts.c.started_at)).where(attempts.c.answered_at.is_(None))
+    with engine.begin() as tx:
+        started_at: datetime | None = tx.scalar(oldest)
+    return started_at
+
+
 def lease_charge(tx: Connection, key: ChargeKey, wall: datetime) -> bool:
     """Lease this one, for a caller who cannot wait for the sweep; False: someone is at it."""
     free = or_(charges.c.leased_until.is_(None), charges.c.leased_until < wall)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, Engine, select
 from sqlalchemy.dialects.postgresql import insert
 
 from worker.storage.tables import collecting
@@ -14,6 +14,11 @@ def why_stopped(tx: Connection) -> str | None:
     """Why nothing is collected; None while it is."""
     why: str | None = tx.scalar(select(collecting.c.stopped_why))
     return why
+
+
+def is_stopped(engine: Engine) -> bool:
+    with engine.begin() as tx:
+        return why_stopped(tx) is not None
 
 
 def running_since(tx: Connection) -> datetime:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime
 
-from sqlalchemy import Connection, func, select, union_all, update
+from sqlalchemy import Connection, Engine, func, select, union_all, update
 from sqlalchemy.dialects.postgresql import insert
 
 from schemas.money import Money
@@ -132,6 +132,12 @@ def standing_drifts(tx: Connection) -> list[Drift]:
         select(drifts).where(drifts.c.resolved_at.is_(None)).order_by(drifts.c.found_at)
     )
     return [Drift(DriftKind(row.kind), row.subject, row.customer_id, row.evidence) for row in rows]
+
+
+def count_standing(engine: Engine) -> int:
+    standing = select(func.count()).select_from(drifts).where(drifts.c.resolved_at.is_(None))
+    with engine.begin() as tx:
+        return tx.scalar(standing) or 0
 
 
 def resolve_drift(tx: Connection, drift: Drift, now: datetime) -> None:

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, exists, func, insert, literal, or_, select, update
+from sqlalchemy import Connection, Engine, exists, func, insert, literal, or_, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from worker.billing.charges import ChargeStatus
@@ -222,6 +222,13 @@ def clawed_by(tx: Connection, refund: Refund) -> list[tuple[Grant, int]]:
 def find_dispute(tx: Connection, dispute_id: str) -> Dispute | None:
     row = tx.execute(select(disputes).where(disputes.c.dispute_id == dispute_id)).mappings().first()
     return Dispute(**dict(row) | {"funds": Funds(row["funds"])}) if row else None
+
+
+def count_unanswered_disputes(engine: Engine) -> int:
+    """Disputes and inquiries for which the bank waits to hear our side."""
+    waiting = select(func.count()).where(disputes.c.status.endswith("needs_response"))
+    with engine.begin() as tx:
+        return tx.scalar(waiting) or 0
 
 
 def save_dispute(tx: Connection, dispute: Dispute) -> None:
