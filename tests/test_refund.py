@@ -119,7 +119,7 @@ def test_what_is_asked_for_counts_as_gone(paid: Callable[..., Case]) -> None:
     case = paid()
     first = request(case, amount=2000)
 
-    with pytest.raises(RefundProblem, match="not within the \\$9.00 left"):
+    with pytest.raises(RefundProblem, match=r"not within the \$9.00 left"):
         request(case, amount=901)
 
     second = request(case)
