@@ -34,16 +34,16 @@ up: install ## Run the whole stack until Ctrl-C; its state stays in .fixbill
 	@$(RUN) fixbill up
 
 .PHONY: test
-test: install ## Run the tests, in parallel, with coverage
-	@$(RUN) pytest -n 2 --dist worksteal --cov --cov-report=term -q
+test: install ## Run the tests, in parallel
+	@$(RUN) pytest -n 3 --dist worksteal -q
 
 .PHONY: chaos
 chaos: install ## Collect 10,000 charges while everything goes wrong; takes minutes
 	@$(RUN) pytest -n 2 --dist worksteal -m long -q tests/chaos
 
 .PHONY: check
-check: install ## Format, lint, types, tests
+check: install ## Format, lint, types, tests with coverage
 	@$(RUN) ruff format --check .
 	@$(RUN) ruff check .
 	@$(RUN) mypy
-	@$(MAKE) --no-print-directory test
+	@$(RUN) pytest -n 3 --dist worksteal --cov --cov-report=term -q
