@@ -63,15 +63,4 @@ def take_dispute(journal: Journal, book: Book, dispute: Dispute, status: str) ->
 
 
 def move(journal: Journal, book: Book, kind: str, dispute: Dispute) -> None:
-    now = journal.time_of(book)
-    journal.touched.add(book.customer_id)
-    journal.transfers.append(
-        book.move(
-            kind,
-            dispute.amount,
-            dispute.dispute_id,
-            happened_at=now,
-            recorded_at=now,
-            charge_id=dispute.charge_id,
-        )
-    )
+    journal.move(book, kind, dispute.amount, dispute.dispute_id, charge_id=dispute.charge_id)

@@ -105,6 +105,15 @@ class Journal:
     verdicts: dict[str, str] = field(default_factory=dict)  # entry key → what became of it
     released: Counter[str] = field(default_factory=Counter)  # held fixes by what paid
 
+    def move(
+        self, book: Book, kind: str, amount: int, source_key: str, **about: str | None
+    ) -> None:
+        """A transfer that happens now; `about` names the fix, grant or charge it belongs to."""
+        now = self.time_of(book)
+        self.touched.add(book.customer_id)
+        transfer = book.move(kind, amount, source_key, happened_at=now, recorded_at=now, **about)
+        self.transfers.append(transfer)
+
     def refuse(self, refused: list[Quarantined]) -> None:
         """These go to quarantine."""
         self.quarantined += refused

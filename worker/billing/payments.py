@@ -99,7 +99,7 @@ def apply_money(journal: Journal, book: Book, charge: Charge) -> None:
     amount = min(usable, charge.owed)
     if amount > 0:
         charge.applied += amount
-        transfer(journal, book, "apply", amount, charge.charge_id, charge)
+        journal.move(book, "apply", amount, charge.charge_id, charge_id=charge.charge_id)
 
 
 def take_step(journal: Journal, book: Book, charge: Charge, step: Step, answer: Answer) -> None:
@@ -130,9 +130,9 @@ def receive(journal: Journal, book: Book, charge: Charge) -> None:
     source = charge.payment_intent or charge.charge_id
     paid = min(charge.asked.amount, charge.owed)
     if paid:
-        transfer(journal, book, "pay", paid, source, charge)
+        journal.move(book, "pay", paid, source, charge_id=charge.charge_id)
     if surplus := charge.asked.amount - paid:
-        transfer(journal, book, "unapplied_in", surplus, source, charge)
+        journal.move(book, "unapplied_in", surplus, source, charge_id=charge.charge_id)
 
 
 def withdraw(journal: Journal, book: Book, charge: Charge) -> None:
@@ -152,7 +152,7 @@ def drop_line(journal: Journal, book: Book, charge: Charge, fix: Fix, price: int
     if price > charge.owed:
         excess = price - charge.owed
         charge.applied -= excess
-        transfer(journal, book, "unapply", excess, fix.fix_id, charge)
+        journal.move(book, "unapply", excess, fix.fix_id, charge_id=charge.charge_id)
     charge.dropped += price
     withdraw(journal, book, charge)
 
@@ -162,7 +162,7 @@ def replace(
 ) -> None:
     """The withdrawn charge can never be paid: its lines go to the open one, or are given up."""
     if charge.applied:
-        transfer(journal, book, "unapply", charge.applied, charge.charge_id, charge)
+        journal.move(book, "unapply", charge.applied, charge.charge_id, charge_id=charge.charge_id)
         charge.applied = 0
     if charge.write_off:
         give_up(journal, book, charge)
@@ -194,7 +194,7 @@ def take_over(
 def give_up(journal: Journal, book: Book, charge: Charge) -> None:
     """Write off what is still owed of a charge; its lines stay where they are."""
     if charge.owed:
-        transfer(journal, book, "write_off", charge.owed, charge.charge_id, charge)
+        journal.move(book, "write_off", charge.owed, charge.charge_id, charge_id=charge.charge_id)
     charge.status, charge.due_at = ChargeStatus.VOID, None
     journal.charges.change(charge.charge_id, charge)
     clear_arrears(journal, book)
@@ -209,25 +209,8 @@ def clear_arrears(journal: Journal, book: Book) -> None:
 
 def book_unapplied(journal: Journal, book: Book, amount: int, payment_intent: str) -> None:
     """A payment that no charge of ours explains: it is used before any card is charged."""
-    transfer(journal, book, "unapplied_in", amount, payment_intent, None)
+    journal.move(book, "unapplied_in", amount, payment_intent)
     for charge in (book.charge_in_flight, book.open_charge):
         if charge is not None and charge.due_at is None and charge.status in PAYABLE:
             charge.due_at = journal.time_of(book)
             journal.charges.change(charge.charge_id, charge)
-
-
-def transfer(
-    journal: Journal, book: Book, kind: str, amount: int, source_key: str, charge: Charge | None
-) -> None:
-    now = journal.time_of(book)
-    journal.touched.add(book.customer_id)
-    journal.transfers.append(
-        book.move(
-            kind,
-            amount,
-            source_key,
-            happened_at=now,
-            recorded_at=now,
-            charge_id=charge.charge_id if charge else None,
-        )
-    )

@@ -175,36 +175,16 @@ def reissue(
 
 
 def move(journal: Journal, book: Book, kind: str, amount: int, refund: Refund) -> None:
-    journal.touched.add(book.customer_id)
     if amount:
-        now = journal.time_of(book)
-        journal.transfers.append(
-            book.move(
-                kind,
-                amount,
-                refund.stripe_refund or refund.refund_id,
-                happened_at=now,
-                recorded_at=now,
-                charge_id=refund.charge_id,
-                fix_id=refund.fix_id,
-            )
-        )
+        source = refund.stripe_refund or refund.refund_id
+        about = {"charge_id": refund.charge_id, "fix_id": refund.fix_id}
+        journal.move(book, kind, amount, source, **about)
 
 
 def move_credits(
     journal: Journal, book: Book, kind: str, number: int, refund: Refund, grant: Grant
 ) -> None:
-    now = journal.time_of(book)
-    journal.touched.add(book.customer_id)
     journal.grants.change((grant.customer_id, grant.grant_id), grant)
-    journal.transfers.append(
-        book.move(
-            kind,
-            number,
-            f"{refund.stripe_refund}/{grant.grant_id}",
-            happened_at=now,
-            recorded_at=now,
-            grant_id=grant.grant_id,
-            charge_id=refund.charge_id,
-        )
-    )
+    source = f"{refund.stripe_refund}/{grant.grant_id}"
+    about = {"charge_id": refund.charge_id, "grant_id": grant.grant_id}
+    journal.move(book, kind, number, source, **about)

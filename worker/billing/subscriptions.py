@@ -23,17 +23,9 @@ def take_invoice(
         return False
     if already_here and -book.unapplied < seen.money.amount:
         return False
-    move(journal, book, "invoice", seen, seen.invoice_id)
+    journal.move(book, "invoice", seen.money.amount, seen.invoice_id)
     if already_here:
-        move(journal, book, "apply", seen, seen.invoice_id)
+        journal.move(book, "apply", seen.money.amount, seen.invoice_id)
     else:
-        move(journal, book, "pay", seen, seen.payment_intent or seen.invoice_id)
+        journal.move(book, "pay", seen.money.amount, seen.payment_intent or seen.invoice_id)
     return True
-
-
-def move(journal: Journal, book: Book, kind: str, seen: StripeInvoice, source_key: str) -> None:
-    now = journal.time_of(book)
-    journal.touched.add(book.customer_id)
-    journal.transfers.append(
-        book.move(kind, seen.money.amount, source_key, happened_at=now, recorded_at=now)
-    )
