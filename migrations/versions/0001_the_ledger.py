@@ -100,6 +100,7 @@ def upgrade() -> None:
     create_roles()
     keep_history()
     keep_frozen_charges()
+    keep_new_lines_off_frozen_charges()
     keep_frozen_lines()
     allow_transitions("charges", charges.TRANSITIONS)
     allow_transitions("refunds", refunds.TRANSITIONS)
@@ -168,8 +169,8 @@ def keep_frozen_charges() -> None:
     )
 
 
-def keep_frozen_lines() -> None:
-    """Lines come only to an open charge, and leave only that or one that is being withdrawn."""
+def keep_new_lines_off_frozen_charges() -> None:
+    """Lines come only to an open charge."""
     op.execute(
         """
         CREATE FUNCTION refuse_lines_of_a_frozen_charge() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -184,6 +185,15 @@ def keep_frozen_lines() -> None:
         END $$
         """
     )
+    # One look per statement, not per line: a batch appends hundreds.
+    op.execute(
+        "CREATE TRIGGER frozen_insert AFTER INSERT ON charge_lines REFERENCING NEW TABLE AS lines "
+        "FOR EACH STATEMENT EXECUTE FUNCTION refuse_lines_of_a_frozen_charge()"
+    )
+
+
+def keep_frozen_lines() -> None:
+    """Lines leave only an open charge, or one that is being withdrawn."""
     op.execute(
         """
         CREATE FUNCTION refuse_moves_of_frozen_lines() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -204,11 +214,6 @@ def keep_frozen_lines() -> None:
             RETURN NULL;
         END $$
         """
-    )
-    # One look per statement, not per line: a batch appends hundreds.
-    op.execute(
-        "CREATE TRIGGER frozen_insert AFTER INSERT ON charge_lines REFERENCING NEW TABLE AS lines "
-        "FOR EACH STATEMENT EXECUTE FUNCTION refuse_lines_of_a_frozen_charge()"
     )
     op.execute(
         "CREATE TRIGGER frozen_update AFTER UPDATE ON charge_lines "

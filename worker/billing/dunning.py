@@ -87,8 +87,14 @@ def retry_at(
     return planned if planned - now > room else now + gap
 
 
+def doubled(waits: int, first: timedelta, longest: timedelta) -> timedelta:
+    """The pause after so many in vain."""
+    grown: timedelta = first * 2 ** min(waits, 20)
+    return min(grown, longest)
+
+
 def pause(charge: Charge, first: timedelta, longest: timedelta) -> timedelta:
     """Twice as long each time, up to the longest; spread over half of it so that a crowd parts."""
-    whole: timedelta = min(first * 2 ** min(charge.waits, 20), longest)
+    whole = doubled(charge.waits, first, longest)
     seed = sha256(f"{charge.charge_id} {charge.waits}".encode()).digest()[0]
     return whole * (0.5 + seed / 510)

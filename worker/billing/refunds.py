@@ -11,7 +11,7 @@ from schemas.money import Money
 from worker.billing.answers import Answer, AnswerKind
 from worker.billing.book import Book
 from worker.billing.charges import Charge, ChargeStatus
-from worker.billing.dunning import ASK_AGAIN
+from worker.billing.dunning import ASK_AGAIN, doubled
 from worker.billing.grants import Grant
 from worker.billing.journal import Journal
 from worker.billing.stripe_objects import StripeRefund
@@ -129,8 +129,7 @@ def take_refusal(refund: Refund, answer: Answer, now: datetime) -> None:
         return  # someone else has heard what became of it
     refund.code, refund.message = answer.code, answer.message
     if answer.kind in (AnswerKind.UNKNOWN, AnswerKind.LATER, AnswerKind.READY):
-        first, longest = ASK_AGAIN
-        refund.due_at = now + min(first * 2 ** min(refund.waits, 20), longest)
+        refund.due_at = now + doubled(refund.waits, *ASK_AGAIN)
         refund.waits += 1
         return
     refund.due_at, refund.status = None, RefundStatus.REFUSED

@@ -9,7 +9,7 @@ import click
 from worker.billing.drift import Drift, Window
 from worker.cli.show import print_json, print_table
 from worker.process import open_tools
-from worker.reconcile import reconcile
+from worker.reconcile import ASKED_DAYS, reconcile
 from worker.stripe_calls import StripeRefused
 
 EXPECTED = (StripeRefused,)
@@ -30,7 +30,7 @@ def command(since: datetime | None, until: datetime | None, as_json: bool) -> in
     """
     tools = open_tools()
     end = aware(until) or tools.clock.now() + timedelta(seconds=1)
-    window = Window(aware(since) or end - timedelta(days=35), end)
+    window = Window(aware(since) or end - ASKED_DAYS, end)
     result = reconcile(window, tools.engine, tools.stripe, tools.clock)
     if as_json:
         print_json(
