@@ -51,5 +51,9 @@ def subscribed(status: str = "active", **more: Any) -> StripeSubscription:
         "period_start": NOW,
         "period_end": NOW + 31 * DAY,
         "cancel_at_period_end": False,
+        "anchor": NOW,
+        "ended_at": None,
+        "order_id": None,
+        "invoice_id": "in_1",
     }
     return StripeSubscription(**values | more)

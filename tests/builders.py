@@ -18,6 +18,7 @@ from schemas.plans import load_plans
 from tests.sandbox.sandbox_process import RunningSandbox
 from worker.billing.book import Book
 from worker.billing.charges import Charge, ChargeStatus
+from worker.billing.cycles import CycleStatus, month_of
 from worker.billing.disputes import Dispute, Funds
 from worker.billing.fix import Arrival, Fix, FixOutcome
 from worker.billing.giving import give
@@ -25,6 +26,7 @@ from worker.billing.grants import PRIORITY, Grant
 from worker.billing.journal import Journal
 from worker.billing.known import Known
 from worker.billing.ledger import NO_HEAD
+from worker.billing.policy import policy_of
 from worker.billing.refunds import Refund, RefundStatus
 from worker.settle import settle
 from worker.storage import tables
@@ -34,6 +36,7 @@ from worker.storage.post import post
 
 NOW = datetime(2026, 3, 15, 12, tzinfo=UTC)  # a Sunday noon in the middle of a month
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
+MARCH = month_of(NOW)  # the cycle in which everything begins
 PLAN_DATE = date(2026, 1, 1)  # of every plan in the catalogue that is shipped
 
 numbers = count(1)  # for what must be unique and is otherwise of no interest
@@ -109,6 +112,7 @@ def grant(
     remaining: int | None = None,
     expires_at: datetime | None = None,
     recorded_at: datetime = NOW - DAY,
+    rolls_max: int = 0,
     customer_id: str = "acme",
 ) -> Grant:
     return Grant(
@@ -120,6 +124,7 @@ def grant(
         remaining=credits if remaining is None else remaining,
         expires_at=expires_at,
         recorded_at=recorded_at,
+        rolls_max=rolls_max,
     )
 
 
@@ -127,7 +132,8 @@ def book(
     plan: str = "payg", *, grants: Sequence[Grant] = (), customer_id: str = "acme", **more: Any
 ) -> Book:
     """A customer with a card and in good standing; the credits are those of the grants."""
-    version = load_plans().pinned(plan, PLAN_DATE)
+    plans = more.get("plans", load_plans())
+    version = plans.pinned(plan, PLAN_DATE)
     left = sum(each.remaining for each in grants)
     values: dict[str, Any] = {
         "customer_id": customer_id,
@@ -137,6 +143,10 @@ def book(
         "price": version.price,
         "open_charge": None,
         "fresh_charge_id": f"ch_{customer_id}",
+        "policy": policy_of(version),
+        "plans": plans,
+        "cycle_start": MARCH.start,
+        "cycle_end": MARCH.end,
         "has_payment_method": True,
         "grants": list(grants),
         "credits": left,
@@ -184,7 +194,7 @@ def fix(
         "deployed_at": NOW - HOUR,
         "recorded_at": NOW - HOUR,
         "settled_at": NOW - HOUR,
-        "cycle_start": datetime(2026, 3, 1, tzinfo=UTC),
+        "cycle_start": MARCH.start,
         "late": False,
         "plan": "payg",
         "plan_version": PLAN_DATE,
@@ -336,8 +346,20 @@ def add_customer(
             "currency": "usd",
             "head": NO_HEAD,
             "has_payment_method": card,
+            "cycle_start": MARCH.start,
+            "cycle_end": MARCH.end,
         }
-        tx.execute(insert(tables.books).values(values | book_columns))
+        values |= book_columns
+        tx.execute(insert(tables.books).values({"due_at": values["cycle_end"]} | values))
+        tx.execute(
+            insert(tables.cycles).values(
+                customer_id=customer_id,
+                number=1,
+                starts_at=values["cycle_start"],
+                ends_at=values["cycle_end"],
+                status=CycleStatus.OPEN,
+            )
+        )
     if credits:
         give_credits(engine, customer_id, credits)
     return customer_id
@@ -378,7 +400,7 @@ def give_credits(
     """A grant, posted as the product does; what is held waits for the next settling."""
     with engine.begin() as tx:
         opened = Journal(open_books(tx, [customer_id]), Known(), now)
-        give(opened, opened.books[customer_id], source, key, credits, expires_at, now)
+        give(opened, opened.books[customer_id], source, key, credits, expires_at)
         post(tx, opened)
 
 

@@ -9,11 +9,12 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, update
 
 from schemas.plans import BadPlans
 from tests.builders import (
     DAY,
+    MARCH,
     NOW,
     PLAN_DATE,
     add_customer,
@@ -26,6 +27,8 @@ from tests.builders import (
 )
 from tests.sandbox.sandbox_process import RunningSandbox
 from tests.stack import HastyGateway
+from worker.billing.cycles import month_of
+from worker.billing.orders import PlanProblem
 from worker.clock import Clock
 from worker.customers import (
     CustomerProblem,
@@ -34,11 +37,13 @@ from worker.customers import (
     book_payment_method,
     create_customer,
     grant_credits,
-    set_plan,
 )
+from worker.leave import cancel_customer
 from worker.storage import tables
+from worker.storage.clock import move_clock
 from worker.stripe_calls import StripeRefused
 from worker.stripe_gateway import StripeGateway
+from worker.subscribe import set_plan
 from worker.usage.verify import verify
 
 
@@ -59,7 +64,7 @@ def assert_books_hold(engine: Engine) -> None:
 # Signing up.
 
 
-@pytest.mark.parametrize(("plan", "given"), [("trial", {"signup": 5}), ("payg", {}), ("pro", {})])
+@pytest.mark.parametrize(("plan", "given"), [("trial", {"signup": 5}), ("payg", {})])
 def test_a_new_customer_has_the_credits_of_their_plan(
     engine: Engine, clock: Clock, plan: str, given: dict[str, int]
 ) -> None:
@@ -128,6 +133,30 @@ def test_a_plan_nobody_offers_is_refused(engine: Engine, clock: Clock) -> None:
     assert rows_of(engine, tables.customers) == []
 
 
+def test_nobody_begins_with_a_plan_that_stripe_must_be_paid_for(
+    engine: Engine, clock: Clock
+) -> None:
+    with pytest.raises(CustomerProblem, match=r"pro is paid by a subscription: .* set-plan acme"):
+        create_customer("acme", "pro", engine, clock)
+
+    assert rows_of(engine, tables.customers) == []
+
+
+def test_the_first_cycle_is_the_month_of_the_business_clock(engine: Engine, clock: Clock) -> None:
+    create_customer("acme", "payg", engine, clock)
+    with engine.begin() as tx:
+        move_clock(tx, 20 * DAY)
+    create_customer("globex", "payg", engine, clock)
+
+    cycles = [
+        (row["customer_id"], row["number"], row["starts_at"], row["ends_at"], row["status"])
+        for row in rows_of(engine, tables.cycles)
+    ]
+
+    april = month_of(MARCH.end)
+    assert cycles == [("acme", 1, *MARCH, "open"), ("globex", 1, *april, "open")]
+
+
 # Adding a card.
 
 
@@ -167,7 +196,9 @@ def test_a_second_card_brings_no_more_credits(
 def test_credits_for_a_card_come_once_in_a_life(engine: Engine, clock: Clock) -> None:
     create_customer("acme", "trial", engine, clock)
     book_payment_method("acme", "pm_1", engine, clock)
-    set_plan("acme", "trial", engine, clock)
+    with engine.begin() as tx:  # back to the trial, which nobody can ask for
+        mine = update(tables.books).where(tables.books.c.customer_id == "acme")
+        tx.execute(mine.values(plan="trial"))
 
     book_payment_method("acme", "pm_2", engine, clock)
 
@@ -326,7 +357,7 @@ def test_credits_given_by_many_at_once_are_given_once(engine: Engine, clock: Clo
     add_customer(engine)
 
     def give(_: int) -> bool:
-        return grant_credits("acme", 2, "sorry", NOW + DAY, engine, clock)
+        return grant_credits("acme", 2, "sorry", DAY, engine, clock)
 
     with ThreadPoolExecutor(4) as pool:
         answers = list(pool.map(give, range(8)))
@@ -347,7 +378,20 @@ def test_less_than_one_credit_cannot_be_given(
     assert grants(engine) == {}
 
 
-@pytest.mark.parametrize("key", ["signup", "billing_added", "revert:fix-1", "a b", "", "k\n"])
+@pytest.mark.parametrize(
+    "key",
+    [
+        "signup",
+        "billing_added",
+        "revert:fix-1",
+        "roll:gift",
+        "included:sub_1:now",
+        "top_up:three",
+        "a b",
+        "",
+        "k\n",
+    ],
+)
 def test_an_operator_cannot_use_a_key_of_the_products_own(
     engine: Engine, clock: Clock, key: str
 ) -> None:
@@ -383,25 +427,41 @@ def test_accepting_tells_how_many_still_wait(engine: Engine, clock: Clock) -> No
     assert list(outcomes(engine).values()) == ["charged", "held", "held"]
 
 
-def test_another_plan_settles_later_fixes_at_its_price(engine: Engine, clock: Clock) -> None:
-    add_customer(engine)
+def test_another_plan_settles_later_fixes_at_its_price(
+    engine: Engine, clock: Clock, stripe: StripeGateway
+) -> None:
+    add_customer(engine, plan="pro")
     settle_events(engine, deployed("before"))
 
-    set_plan("acme", "pro", engine, clock)
+    order = set_plan("acme", "payg", engine, stripe, clock)
     settle_events(engine, deployed("after"))
 
+    assert order is None  # Stripe need not know
     prices = {row["fix_id"]: row["price"] for row in rows_of(engine, tables.fixes)}
-    assert prices == {"before": 2900, "after": 1500}
+    assert prices == {"before": 1500, "after": 2900}
     assert_books_hold(engine)
 
 
-def test_a_plan_with_a_price_settles_what_was_accepted(engine: Engine, clock: Clock) -> None:
+def test_a_plan_with_a_price_settles_what_was_accepted(
+    engine: Engine, clock: Clock, stripe: StripeGateway
+) -> None:
     add_customer(engine, plan="trial", accepted_held_until=NOW + DAY)
     settle_events(engine, deployed())
 
-    set_plan("acme", "pro", engine, clock)
+    set_plan("acme", "payg", engine, stripe, clock)
 
     assert outcomes(engine) == {"fix-1": "charged"}
+
+
+def test_nobody_goes_back_to_the_credits_for_new_customers(
+    engine: Engine, clock: Clock, stripe: StripeGateway
+) -> None:
+    add_customer(engine)
+
+    with pytest.raises(PlanProblem, match="trial is for new customers; acme is on payg"):
+        set_plan("acme", "trial", engine, stripe, clock)
+
+    assert one_row(engine, tables.books)["plan"] == "payg"
 
 
 # Nobody of that name.
@@ -409,7 +469,8 @@ def test_a_plan_with_a_price_settles_what_was_accepted(engine: Engine, clock: Cl
 
 STRANGER: dict[str, Callable[[Engine, StripeGateway, Clock], object]] = {
     "grant": lambda engine, _, clock: grant_credits("nobody", 1, "k", None, engine, clock),
-    "plan": lambda engine, _, clock: set_plan("nobody", "pro", engine, clock),
+    "plan": lambda engine, stripe, clock: set_plan("nobody", "pro", engine, stripe, clock),
+    "leaving": lambda engine, stripe, clock: cancel_customer("nobody", engine, stripe, clock),
     "accept": lambda engine, _, clock: accept_held("nobody", engine, clock),
     "card": lambda engine, stripe, clock: add_payment_method(
         "nobody", "pm_card_visa", engine, stripe, clock
@@ -431,10 +492,12 @@ def test_what_is_done_to_a_customer_nobody_knows_is_refused(
     assert rows_of(engine, tables.books) == []
 
 
-def test_a_plan_nobody_offers_changes_nothing(engine: Engine, clock: Clock) -> None:
+def test_a_plan_nobody_offers_changes_nothing(
+    engine: Engine, clock: Clock, stripe: StripeGateway
+) -> None:
     add_customer(engine)
 
     with pytest.raises(BadPlans):
-        set_plan("acme", "gold", engine, clock)
+        set_plan("acme", "gold", engine, stripe, clock)
 
     assert one_row(engine, tables.books)["plan"] == "payg"

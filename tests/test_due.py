@@ -23,6 +23,7 @@ from schemas.ids import new_id
 from schemas.inbox import Entry, partition_of, stream_of
 from tests.builders import (
     HOUR,
+    MARCH,
     MINUTE,
     NOW,
     add_customer,
@@ -42,8 +43,10 @@ from tests.builders import (
 from tests.sandbox.sandbox_process import RunningSandbox
 from worker.billing.charges import ChargeStatus
 from worker.billing.hints import Webhook
+from worker.billing.orders import Wish
 from worker.clock import Clock
 from worker.collect import collect, confirm, create, freeze
+from worker.customers import open_book
 from worker.due import DUE, Tools, sweep
 from worker.inbox import RETENTION, Inbox
 from worker.refund import request_refund
@@ -51,7 +54,10 @@ from worker.storage import tables
 from worker.storage.charges import LEASE, ChargeKey
 from worker.storage.parked import park
 from worker.storage.stripe_events import store_event
+from worker.storage.top_ups import TopUpKey
 from worker.stripe_gateway import StripeGateway
+from worker.subscribe import place_order
+from worker.top_up import request
 
 REPOSITORY = Path(__file__).parents[1]
 NO_SUCH_VERSION = date(1999, 1, 1)  # of any plan: a book with it cannot be opened
@@ -155,11 +161,47 @@ def park_event(tools: Tools, event: Event, at: datetime = NOW) -> None:
         park(tx, event.customer_id, Entry(new_id("parked"), event.to_bytes(), "http", at))
 
 
+def a_closed_cycle(tools: Tools, _: RunningSandbox, customer_id: str) -> None:
+    over(tools, customer_id)
+    assert sweep("cycle", tools) == 1
+    assert one_row(tools.engine, tables.cycles, customer_id=customer_id, number=1)["closed_at"]
+
+
+def over(tools: Tools, customer_id: str) -> None:
+    """February has ended, and nobody has looked at this customer since."""
+    february = datetime(2026, 2, 1, tzinfo=UTC)
+    add_customer(tools.engine, customer_id, cycle_start=february, cycle_end=MARCH.start)
+
+
+def statements_written(tools: Tools, customer_id: str) -> int:
+    return len(rows_of(tools.engine, tables.statements, customer_id=customer_id))
+
+
+def a_subscription_order(tools: Tools, sandbox: RunningSandbox, customer_id: str) -> None:
+    """Whoever placed it died before Stripe was asked, and longer ago than their lease."""
+    stripe_customer = add_customer_with_card(tools.engine, sandbox, customer_id)
+    card = one_row(tools.engine, tables.customers, customer_id=customer_id)["payment_method"]
+    tools.stripe.make_default(stripe_customer, card)
+    with tools.engine.begin() as tx:
+        _, book = open_book(tx, customer_id, tools.clock)
+        place_order(tx, book, Wish.BEGIN, tools.clock, "pro")
+        tx.execute(text("UPDATE subscription_orders SET leased_until = now() - interval '1 s'"))
+
+
+def a_top_up(tools: Tools, sandbox: RunningSandbox, customer_id: str) -> None:
+    """Whoever asked for it died before Stripe was asked, and longer ago than their lease."""
+    add_customer_with_card(tools.engine, sandbox, customer_id)
+    request(TopUpKey(customer_id, "three"), 3, tools.engine, tools.clock)
+    with tools.engine.begin() as tx:
+        tx.execute(text("UPDATE top_ups SET leased_until = now() - interval '1 s'"))
+
+
 def break_book(tools: Tools, customer_id: str) -> None:
-    """Whatever opens this customer's book fails."""
+    """Whatever reads this customer's book fails."""
     with tools.engine.begin() as tx:
         mine = tables.books.c.customer_id == customer_id
-        tx.execute(update(tables.books).where(mine).values(plan_version=NO_SUCH_VERSION))
+        broken = {"plan_version": NO_SUCH_VERSION, "currency": "?"}
+        tx.execute(update(tables.books).where(mine).values(broken))
 
 
 @dataclass(frozen=True)
@@ -175,6 +217,9 @@ KINDS = {
     "withdrawal": Kind(a_withdrawal, charges_void),
     "refund": Kind(a_refund, refunds_booked),
     "stripe_event": Kind(a_stripe_event, charges_paid),
+    "subscription_order": Kind(a_subscription_order, charges_paid),
+    "top_up": Kind(a_top_up, charges_paid),
+    "statement": Kind(a_closed_cycle, statements_written),
     "held_fix": Kind(a_held_fix, fixes_settled),
     "waiting_fix": Kind(a_waiting_fix, fixes_settled),
     "parked_entry": Kind(a_parked_entry, fixes_settled),
@@ -182,7 +227,7 @@ KINDS = {
 
 
 def test_every_kind_but_those_of_the_whole_stands_for_rows_that_are_done_once() -> None:
-    assert DUE.keys() == KINDS.keys() | {"reconcile", "retention"}
+    assert DUE.keys() == KINDS.keys() | {"cycle", "fee", "reconcile", "retention"}
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -217,6 +262,37 @@ def test_one_row_that_fails_does_not_stop_the_others(
     assert [KINDS[kind].done(tools, each) for each in ("acme", "broken", "globex")] == [1, 0, 1]
     failed = [each for each in logged if each["event"] == "due_row_failed"]
     assert [each["kind"] for each in failed] == [kind]
+
+
+def cycle_of(tools: Tools, customer_id: str) -> int:
+    return int(one_row(tools.engine, tables.books, customer_id=customer_id)["cycle"])
+
+
+def test_a_cycle_that_is_over_ends_once_however_often_beat_rings(tools: Tools) -> None:
+    for customer_id in ("acme", "globex"):
+        over(tools, customer_id)
+
+    swept = [sweep("cycle", tools) for _ in range(3)]
+
+    assert swept == [1, 1, 1]  # of the inbox, up to which it goes
+    for customer_id in ("acme", "globex"):
+        rows = rows_of(tools.engine, tables.cycles, customer_id=customer_id)
+        assert [(row["number"], row["status"]) for row in rows] == [(1, "closed"), (2, "open")]
+        assert cycle_of(tools, customer_id) == 2
+
+
+def test_one_customer_whose_cycle_cannot_end_does_not_stop_the_others(
+    tools: Tools, logged: list[EventDict]
+) -> None:
+    for customer_id in ("acme", "broken", "globex"):
+        over(tools, customer_id)
+    break_book(tools, "broken")
+
+    sweep("cycle", tools)
+
+    assert [cycle_of(tools, each) for each in ("acme", "broken", "globex")] == [2, 1, 2]
+    failed = [each for each in logged if each["event"] == "rollover_failed"]
+    assert [each["customer"] for each in failed] == ["broken"]
 
 
 # Charges.
@@ -298,8 +374,6 @@ def held(tools: Tools, customer_id: str, **book: Any) -> None:
 
 
 CARD = {"has_payment_method": True}
-MARCH, FEBRUARY = (datetime(2026, month, 1, tzinfo=NOW.tzinfo) for month in (3, 2))
-
 
 BACKLOGS: dict[str, tuple[dict[str, Any], bool]] = {
     "nothing can pay": ({}, False),
@@ -307,20 +381,20 @@ BACKLOGS: dict[str, tuple[dict[str, Any], bool]] = {
     "accepted": (CARD | {"accepted_held_until": NOW}, True),
     "within a cap": (CARD | {"spending_cap": 2900}, True),
     "room for one more": (
-        CARD | {"spending_cap": 5800, "spent": 2900, "spent_cycle": MARCH},
+        CARD | {"spending_cap": 5800, "spent": 2900},
         True,
     ),
     "the cap is reached": (
-        CARD | {"spending_cap": 2900, "spent": 2900, "spent_cycle": MARCH},
+        CARD | {"spending_cap": 2900, "spent": 2900},
         False,
     ),
     "room for less than one": (
-        CARD | {"spending_cap": 3000, "spent": 2900, "spent_cycle": MARCH},
+        CARD | {"spending_cap": 3000, "spent": 2900},
         False,
     ),
-    "the cap was reached in another cycle": (
-        CARD | {"spending_cap": 2900, "spent": 2900, "spent_cycle": FEBRUARY},
-        True,
+    "the period is not paid": (
+        CARD | {"accepted_held_until": NOW, "subscription_id": "sub_1", "anchor": MARCH.start},
+        False,
     ),
     "held after the acceptance": (CARD | {"accepted_held_until": NOW - HOUR}, False),
     "past due": (CARD | {"accepted_held_until": NOW, "past_due": True}, False),
@@ -354,7 +428,7 @@ def test_a_credit_makes_held_fixes_due_unless_it_has_expired(tools: Tools) -> No
 def test_customers_whose_backlog_cannot_move_keep_nobody_from_their_turn(tools: Tools) -> None:
     for number in range(101):
         name = f"stuck-{number:03}"
-        held(tools, name, **CARD, spending_cap=3000, spent=2900, spent_cycle=MARCH)
+        held(tools, name, **CARD, spending_cap=3000, spent=2900)
     held(tools, "zoe")
     give_credits(tools.engine, "zoe")
 

@@ -13,9 +13,9 @@ from tests.collecting import Case
 from worker.billing.drift import Drift, DriftKind
 from worker.clock import Clock
 from worker.collect import freeze
-from worker.customers import cancel_customer
 from worker.due import Tools
 from worker.gauges import GAUGES
+from worker.leave import cancel_customer
 from worker.storage import tables
 from worker.storage.collecting import switch
 from worker.storage.drifts import park_drifts, resolve_drift
@@ -41,7 +41,7 @@ def test_where_nothing_waits_every_gauge_is_0(tools: Tools) -> None:
 def test_parked_customers_are_counted_without_those_who_left(tools: Tools) -> None:
     for name in ("globex", "initech"):
         add_customer(tools.engine, name, parked_at=NOW, parked_why="circuit breaker: too much")
-    cancel_customer("acme", tools.engine, tools.clock)
+    cancel_customer("acme", tools.engine, tools.stripe, tools.clock)
 
     assert read("fixbill.customers.parked", tools) == 2
 

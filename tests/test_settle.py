@@ -411,7 +411,7 @@ def test_a_fix_of_an_unknown_customer_waits_and_is_billed_once_they_are_known(
 
 def test_what_waited_settles_in_the_order_it_came_and_before_what_is_new(engine: Engine) -> None:
     for number, name in enumerate(["c", "b", "a"]):
-        came = entry(deployed(name), at=NOW - HOUR + number * MINUTE)
+        came = entry(deployed(name, at=NOW - 2 * HOUR), at=NOW - HOUR + number * MINUTE)
         settle_entries(engine, [came])
     add_customer(engine)
 
@@ -753,6 +753,8 @@ def store(owner: Engine, memory: Memory) -> None:
         tx.exec_driver_sql("SET LOCAL session_replication_role = replica")
         bulk.append(tx, tables.fixes, memory.fixes.values())
         bulk.append(tx, tables.grants, memory.grants.values())
+        tx.execute(tables.cycles.delete())
+        bulk.append(tx, tables.cycles, memory.cycles.values())
         bulk.append(tx, tables.charges, memory.charges.values())
         bulk.append(tx, tables.charge_lines, memory.lines.values())
         bulk.append(tx, tables.transfers, memory.transfers)
@@ -777,15 +779,27 @@ def store(owner: Engine, memory: Memory) -> None:
             )
 
 
+COMPARED = (
+    *ACCOUNTS,
+    "held",
+    "spent",
+    "seq",
+    "cycle",
+    "cycle_start",
+    "cycle_end",
+    "closing_start",
+)
+
+
 def kept_in(memory: Memory) -> dict[str, Any]:
     """What can be compared: all but the ids of charges, which are made up."""
     return {
         "transfers": sorted(
-            (each.customer_id, each.seq, each.kind, each.amount, each.source_key)
+            (each.customer_id, each.seq, each.kind, each.amount, each.source_key, each.cycle)
             for each in memory.transfers
         ),
         "books": {
-            key: {name: getattr(each, name) for name in (*ACCOUNTS, "held", "spent", "seq")}
+            key: {name: getattr(each, name) for name in COMPARED}
             for key, each in memory.books.items()
         },
         "fixes": {
@@ -793,6 +807,10 @@ def kept_in(memory: Memory) -> dict[str, Any]:
             for key, each in memory.fixes.items()
         },
         "grants": {key: (each.remaining, each.expires_at) for key, each in memory.grants.items()},
+        "cycles": {
+            key: (each.starts_at, each.ends_at, each.status, each.first_seq, each.last_seq)
+            for key, each in memory.cycles.items()
+        },
         "charges": sorted(
             (each.customer_id, each.status.value, each.amount) for each in memory.charges.values()
         ),
@@ -812,11 +830,11 @@ def stored_in(engine: Engine) -> dict[str, Any]:
     return {
         "transfers": sorted(
             keyed(
-                tables.transfers, ("customer_id", "seq", "kind", "amount", "source_key")
+                tables.transfers, ("customer_id", "seq", "kind", "amount", "source_key", "cycle")
             )
         ),
         "books": {
-            row["customer_id"]: {name: row[name] for name in (*ACCOUNTS, "held", "spent", "seq")}
+            row["customer_id"]: {name: row[name] for name in COMPARED}
             for row in rows_of(engine, tables.books)
         },
         "fixes": keyed(
@@ -825,6 +843,10 @@ def stored_in(engine: Engine) -> dict[str, Any]:
         ),
         "grants": keyed(
             tables.grants, ("customer_id", "grant_id"), "remaining", "expires_at"
+        ),
+        "cycles": keyed(
+            tables.cycles, ("customer_id", "number"),
+            "starts_at", "ends_at", "status", "first_seq", "last_seq",
         ),
         "charges": sorted(
             (row["customer_id"], row["status"], row["amount"])

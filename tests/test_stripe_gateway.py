@@ -16,6 +16,8 @@ from typing import Any
 import pytest
 import stripe as sdk
 
+from schemas.plans import load_plans
+from tests.builders import PLAN_DATE
 from tests.collecting import CONFIRM, CREATE, Case
 from tests.sandbox.sandbox_process import RunningSandbox
 from worker.billing.drift import Window
@@ -75,6 +77,8 @@ ARGUMENTS: dict[str, object] = {
     "window": Window(datetime(2026, 3, 1, tzinfo=UTC), datetime(2026, 3, 2, tzinfo=UTC)),
     "return_url": "https://fixbill.example/back",
     "kind": "charges",
+    "version": load_plans().pinned("pro", PLAN_DATE),
+    "ends": True,
     "more": {},
 }
 

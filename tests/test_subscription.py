@@ -264,6 +264,7 @@ def test_reconcile_finds_an_invoice_that_nobody_told_us_of(acme: Subscriber) -> 
     assert {(each.kind, each.subject) for each in first.repaired} == {
         ("missed_payment", acme.intent),
         ("missed_invoice", acme.invoice),
+        ("missed_subscription", acme.made.id),
     }
     assert (first.parked, again.repaired, again.parked) == ([], [], [])
     assert_booked_once(acme)
@@ -292,7 +293,8 @@ def test_reconcile_finds_the_invoice_of_a_payment_that_we_know(acme: Subscriber)
     found = acme.reconcile()
 
     assert [(each.kind, each.subject) for each in found.repaired] == [
-        ("missed_invoice", acme.invoice)
+        ("missed_invoice", acme.invoice),
+        ("missed_subscription", acme.made.id),
     ]
     assert (acme.book["cash"], acme.book["unapplied"]) == (MONTHLY, 0)
     assert acme.broken() == []

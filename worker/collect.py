@@ -14,6 +14,7 @@ from structlog import get_logger
 from schemas.ids import new_id
 from worker import telemetry
 from worker.billing.answers import Answer, AnswerKind, as_asked, refusal_on
+from worker.billing.backlog import settle_backlog
 from worker.billing.book import Book
 from worker.billing.charges import Charge, ChargeStatus, Why
 from worker.billing.dunning import Step, next_step
@@ -85,6 +86,7 @@ def freeze(
             tripped = attempt is None and trips(tx, journal, book, charge, breaker, clock)
             if attempt is None and not tripped and begin_attempt(journal, book, charge):
                 attempt = new_attempt(tx, charge, clock, stripe.livemode)
+        settle_backlog(journal, book)
         post(tx, journal)
         if attempt is None:
             end_lease(tx, key)
@@ -177,6 +179,7 @@ def record(
             answer, step = take(tx, journal, book, charge, answer, clock)
         else:
             keep_money(tx, journal, book, answer)
+        settle_backlog(journal, book)  # whoever has paid is in good standing again
         post(tx, journal)
         if lease_ends:
             end_lease(tx, key)

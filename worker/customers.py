@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from datetime import datetime
+from datetime import timedelta
 from re import fullmatch
 
 from sqlalchemy import Connection, Engine
@@ -12,23 +12,21 @@ from sqlalchemy import Connection, Engine
 from schemas.events import ID_PATTERN, ID_RULE
 from schemas.money import Money
 from schemas.plans import load_plans
-from worker.billing.batch import settle_backlog
+from worker.billing.backlog import settle_backlog
 from worker.billing.book import Book
 from worker.billing.charges import Why
 from worker.billing.giving import give
 from worker.billing.journal import Journal
 from worker.billing.known import Known
-from worker.billing.payments import try_at_once, withdraw
-from worker.billing.plan_changes import (
-    BILLING_ADDED,
-    SIGNUP,
-    add_billing,
-    change_plan,
-    sign_up,
-)
+from worker.billing.payments import try_at_once
+from worker.billing.plan_changes import BILLING_ADDED, SIGNUP, add_billing, sign_up
 from worker.billing.reverts import REVERT
+from worker.billing.rollover import ROLLED, roll_to
+from worker.billing.subscriptions import INCLUDED
+from worker.billing.top_ups import TOP_UP
 from worker.clock import Clock
 from worker.storage.books import open_books
+from worker.storage.clock import how_far_ahead
 from worker.storage.customers import (
     Customer,
     add_customer,
@@ -46,6 +44,7 @@ Begin = Callable[[], AbstractContextManager[Connection]]
 
 DEFAULT_CURRENCY = "usd"
 CANCELLED = "cancelled"  # why a customer who left is parked
+OURS = (REVERT, ROLLED, INCLUDED, TOP_UP)  # what the product's own keys of grants begin with
 
 
 class CustomerProblem(ValueError):
@@ -65,13 +64,18 @@ def create_customer(
     """A new customer, with the credits its plan gives at sign-up; raises CustomerProblem."""
     if not fullmatch(ID_PATTERN, customer_id):
         raise CustomerProblem(f"a customer id is {ID_RULE}")
-    version = load_plans().in_force(plan, clock.now().date())
-    currency = version.price.currency if version.price else DEFAULT_CURRENCY
     with engine.begin() as tx:
+        version = load_plans().in_force(plan, (clock.now() + how_far_ahead(tx)).date())
+        if version.subscription is not None:
+            raise CustomerProblem(
+                f"{plan} is paid by a subscription: add the customer with another plan, then a "
+                f"payment method, then `fixbill customers set-plan {customer_id} {plan}`"
+            )
+        currency = version.currency or DEFAULT_CURRENCY
         customer = Customer(customer_id, name, email, None, None, livemode, clock.now())
         if not add_customer(tx, customer):
             raise CustomerProblem(f"there is a customer {customer_id} already")
-        open_first_book(tx, customer_id, plan, version.effective, currency)
+        open_first_book(tx, customer_id, plan, version.effective, currency, clock.now())
         journal, book = open_book(tx, customer_id, clock)
         sign_up(journal, book, version)
         post(tx, journal)
@@ -81,7 +85,7 @@ def grant_credits(
     customer_id: str,
     credits: int,
     key: str,
-    expires_at: datetime | None,
+    expires_in: timedelta | None,
     engine: Engine,
     clock: Clock,
 ) -> bool:
@@ -89,25 +93,17 @@ def grant_credits(
 
     Raises CustomerProblem.
     """
-    if not fullmatch(ID_PATTERN, key) or key in (SIGNUP, BILLING_ADDED) or key.startswith(REVERT):
+    if not fullmatch(ID_PATTERN, key) or key in (SIGNUP, BILLING_ADDED) or key.startswith(OURS):
         raise CustomerProblem(f"the key of a grant is {ID_RULE}, and not one of the product's own")
     with engine.begin() as tx:
         journal, book = open_book(tx, customer_id, clock)
         if has_grant(tx, customer_id, key):
             return False
-        give(journal, book, "operator", key, credits, expires_at, journal.time_of(book))
+        expires_at = None if expires_in is None else journal.time_of(book) + expires_in
+        give(journal, book, "operator", key, credits, expires_at)
         settle_backlog(journal, book)
         post(tx, journal)
         return True
-
-
-def set_plan(customer_id: str, plan: str, engine: Engine, clock: Clock) -> None:
-    """From now on fixes settle under this plan."""
-    with engine.begin() as tx:
-        journal, book = open_book(tx, customer_id, clock)
-        change_plan(journal, book, load_plans(), plan)
-        settle_backlog(journal, book)
-        post(tx, journal)
 
 
 def accept_held(customer_id: str, engine: Engine, clock: Clock) -> int:
@@ -151,7 +147,7 @@ def book_payment_method(
     with engine.begin() as tx:
         journal, book = open_book(tx, customer_id, clock)
         set_payment_method(tx, customer_id, payment_method)
-        add_billing(journal, book, load_plans(), has_grant(tx, customer_id, BILLING_ADDED))
+        add_billing(journal, book, has_grant(tx, customer_id, BILLING_ADDED))
         if book.parked_why == CANCELLED:
             release(journal, book, clock)
         owed = book.charge_in_flight or book.open_charge
@@ -183,21 +179,6 @@ def set_spending_cap(customer_id: str, cap: Money | None, engine: Engine, clock:
         post(tx, journal)
 
 
-def cancel_customer(customer_id: str, engine: Engine, clock: Clock) -> None:
-    """The customer leaves: from this moment no card is charged, and new fixes are held.
-
-    A collection under way is cancelled at Stripe; what is owed stays on the books.
-    """
-    with engine.begin() as tx:
-        journal, book = open_book(tx, customer_id, clock)
-        set_payment_method(tx, customer_id, None)
-        book.has_payment_method = False
-        park(journal, book, CANCELLED)
-        if book.charge_in_flight is not None:
-            withdraw(journal, book, book.charge_in_flight)
-        post(tx, journal)
-
-
 def release_customer(customer_id: str, engine: Engine, clock: Clock) -> bool:
     """Collect from a parked customer again; False if they were not parked."""
     with engine.begin() as tx:
@@ -221,11 +202,13 @@ def release(journal: Journal, book: Book, clock: Clock) -> None:
 
 
 def open_book(tx: Connection, customer_id: str, clock: Clock) -> tuple[Journal, Book]:
-    """The customer's row first, then anything else; raises CustomerProblem."""
+    """The customer's row first, then anything else; in the cycle of now. Raises CustomerProblem."""
     books = open_books(tx, [customer_id], with_backlog=True)
     if customer_id not in books:
         raise unknown(customer_id)
-    return Journal(books, Known(), clock.now()), books[customer_id]
+    journal, book = Journal(books, Known(), clock.now()), books[customer_id]
+    roll_to(journal, book, journal.time_of(book))
+    return journal, book
 
 
 def unknown(customer_id: str) -> CustomerProblem:

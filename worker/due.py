@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from threading import Lock
 from time import monotonic
 from typing import Any
@@ -22,18 +22,26 @@ from worker import telemetry
 from worker.billing.policy import DEFAULT_BREAKER, Breaker
 from worker.clock import Clock
 from worker.collect import collect
+from worker.fees import import_fees
 from worker.inbox import Inbox
 from worker.reconcile import reconcile, swept_window
 from worker.refund import refund
+from worker.rollover import roll_over_due
 from worker.settle import settle_backlog, settle_parked
+from worker.statement import write_statements
 from worker.storage.backlog import due_backlogs
 from worker.storage.charges import claim_due_charges, claim_withdrawals
+from worker.storage.clock import how_far_ahead
+from worker.storage.orders import claim_due_orders
 from worker.storage.parked import parked
 from worker.storage.refunds import claim_due_refunds
 from worker.storage.stripe_events import claim_due_events
+from worker.storage.top_ups import claim_due_top_ups
 from worker.storage.waiting import due_waiting
 from worker.stripe_events import apply_stripe_event
 from worker.stripe_gateway import StripeGateway
+from worker.subscribe import carry_out
+from worker.top_up import collect_top_up
 from worker.withdraw import withdraw
 
 log = get_logger()
@@ -52,6 +60,11 @@ class Tools:
     clock: Clock
     breaker: Breaker = DEFAULT_BREAKER
     collectors: int = 4  # rows about which Stripe is asked at the same time
+
+    def ahead(self) -> timedelta:
+        """How far the stack's business time, and its sandbox's, is ahead of the wall's."""
+        with self.engine.begin() as tx:
+            return how_far_ahead(tx)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +91,16 @@ def claimed_by(claim: Claim) -> Callable[[Tools], Iterable[Any]]:
     return find
 
 
-def stripe_events(tools: Tools) -> Iterable[Any]:
-    with tools.engine.begin() as tx:
-        return claim_due_events(tx, tools.clock.wall(), tools.collectors)
+def claimed_by_wall(
+    claim: Callable[[Connection, datetime, int], Iterable[Any]],
+) -> Callable[[Tools], Iterable[Any]]:
+    """The same for rows that no business clock moves."""
+
+    def find(tools: Tools) -> Iterable[Any]:
+        with tools.engine.begin() as tx:
+            return claim(tx, tools.clock.wall(), tools.collectors)
+
+    return find
 
 
 def held_fixes(tools: Tools) -> Iterable[Any]:
@@ -122,10 +142,32 @@ DUE = {
         asks_stripe=True,
     ),
     "stripe_event": Due(
-        stripe_events,
+        claimed_by_wall(claim_due_events),
         lambda key, t: apply_stripe_event(key, t.engine, t.stripe, t.clock),
         every=1,
         asks_stripe=True,
+    ),
+    "subscription_order": Due(
+        claimed_by_wall(claim_due_orders),
+        lambda key, t: carry_out(key, t.engine, t.stripe, t.clock),
+        every=2,
+        asks_stripe=True,
+    ),
+    "top_up": Due(
+        claimed_by_wall(claim_due_top_ups),
+        lambda key, t: collect_top_up(key, t.engine, t.stripe, t.clock),
+        every=2,
+        asks_stripe=True,
+    ),
+    "cycle": Due(
+        whole_inbox,
+        lambda inbox, t: roll_over_due(t.engine, inbox, t.clock, seconds=SWEEP_SECONDS),
+        every=2,
+    ),
+    "statement": Due(
+        lambda tools: [tools.clock],
+        lambda clock, t: write_statements(t.engine, clock, seconds=SWEEP_SECONDS),
+        every=5,
     ),
     "held_fix": Due(held_fixes, lambda key, t: settle_backlog(key, t.engine, t.clock.now()), 5),
     "waiting_fix": Due(
@@ -135,9 +177,14 @@ DUE = {
         parked_entries, lambda entry, t: settle_parked(entry, t.engine, t.clock.now()), 2
     ),
     "reconcile": Due(
-        lambda tools: [swept_window(tools.clock)],
+        lambda tools: [swept_window(tools.clock, tools.ahead())],
         lambda window, t: reconcile(window, t.engine, t.stripe, t.clock),
         every=3600,
+    ),
+    "fee": Due(
+        lambda tools: [swept_window(tools.clock, tools.ahead()).until],
+        lambda until, t: import_fees(until, t.engine, t.stripe, t.clock),
+        every=600,
     ),
     "retention": Due(whole_inbox, lambda inbox, t: inbox.trim(t.clock.wall()), 600),
 }

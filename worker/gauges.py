@@ -10,7 +10,7 @@ from worker import telemetry
 from worker.customers import CANCELLED
 from worker.due import Tools
 from worker.inbox import Inbox
-from worker.storage import charges, customers, drifts, quarantine
+from worker.storage import charges, customers, cycles, drifts, quarantine
 from worker.storage.collecting import is_stopped
 from worker.storage.refunds import count_unanswered_disputes
 
@@ -26,6 +26,12 @@ class Gauge(NamedTuple):
 
 def age(oldest: datetime | None, tools: Tools) -> float:
     return (tools.clock.wall() - oldest).total_seconds() if oldest else 0.0
+
+
+def overdue(tools: Tools) -> float:
+    """By the clock that the sweep goes by."""
+    now = tools.clock.now()
+    return (now - (cycles.oldest_due(tools.engine, now) or now)).total_seconds()
 
 
 GAUGES = (
@@ -76,6 +82,12 @@ GAUGES = (
         "Disputes that wait for our evidence",
         "",
         lambda tools: count_unanswered_disputes(tools.engine),
+    ),
+    Gauge(
+        "fixbill.cycles.overdue.age",
+        "How long credits should have expired, or a cycle have ended, and the sweep has not come",
+        "s",
+        overdue,
     ),
     Gauge(
         "fixbill.attempts.oldest.age",

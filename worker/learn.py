@@ -13,9 +13,11 @@ from worker.storage.charges import ask_soon, find_charge
 from worker.storage.customers import owner_of
 from worker.storage.post import post
 from worker.storage.refunds import Payer, payer_of
+from worker.storage.top_ups import top_up_paid_by
 from worker.stripe_calls import StripeRefused
 from worker.stripe_gateway import StripeGateway
 from worker.subscription import follow_invoice
+from worker.top_up import record_top_up
 
 UNCLEAR = (AnswerKind.UNKNOWN, AnswerKind.LATER)
 # Answers anyone may bring to the books. Of a decline only the collector knows which attempt it
@@ -40,11 +42,15 @@ def learn_payment(payment_intent: str, engine: Engine, stripe: StripeGateway, cl
 
 
 def learn_unexplained(answer: Answer, engine: Engine, stripe: StripeGateway, clock: Clock) -> str:
-    """A payment without a charge of ours: a subscription's, or the customer's own money."""
+    """A payment without a charge of ours: for credits, for a subscription, or their own money."""
     with engine.begin() as tx:
         customer_id = owner_of(tx, answer.stripe_customer)
     if customer_id is None or answer.kind is not AnswerKind.SUCCEEDED:
         return "no charge of ours"
+    with engine.begin() as tx:
+        top_up = top_up_paid_by(tx, answer.payment_intent or "")
+    if top_up is not None:
+        return f"top-up {record_top_up(top_up, answer, engine, clock).status}"
     invoice = stripe.invoice_of(answer.payment_intent or "")
     if invoice is not None:
         return follow_invoice(invoice, engine, stripe, clock)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from itsdangerous import BadData, URLSafeTimedSerializer
 
@@ -26,13 +26,25 @@ class Links(NamedTuple):
 
     def charge_of(self, token: str) -> tuple[str, str]:
         """Customer and charge of such a link; raises BadLink."""
+        customer_id, charge_id = self.pair_in("pay", token)
+        return str(customer_id), str(charge_id)
+
+    def to_statement(self, customer_id: str, number: int) -> str:
+        """Where a customer reads this statement."""
+        token = self.signer("statement").dumps([customer_id, number])
+        return f"{self.public_url}/statement/{token}"
+
+    def statement_of(self, token: str) -> tuple[str, int]:
+        """Customer and number of such a link; raises BadLink."""
+        customer_id, number = self.pair_in("statement", token)
+        return str(customer_id), int(number)
+
+    def pair_in(self, purpose: str, token: str) -> tuple[Any, Any]:
         try:
-            customer_id, charge_id = self.signer("pay").loads(
-                token, max_age=int(GOOD_FOR.total_seconds())
-            )
+            first, second = self.signer(purpose).loads(token, max_age=int(GOOD_FOR.total_seconds()))
         except (BadData, ValueError, TypeError) as error:
             raise BadLink("this link is not good, or no longer; ask for a new one") from error
-        return str(customer_id), str(charge_id)
+        return first, second
 
     def signer(self, purpose: str) -> URLSafeTimedSerializer:
         return URLSafeTimedSerializer(self.secret, salt=purpose)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import Engine
 
+from schemas.plans import install_plans
 from worker import inbox, telemetry
 from worker.billing.policy import DEFAULT_BREAKER, Breaker
 from worker.clock import Clock
@@ -22,6 +23,7 @@ def open_tools(pool_size: int = 8) -> Tools:
     """Connections are made when they are first used; logs go to stderr as JSON from here on."""
     env = settings()
     telemetry.write_logs(env.log_level)
+    use_plans()
     return Tools(
         engine=open_engine(pool_size),
         redis=inbox.connect(env.inbox_url()),
@@ -30,6 +32,13 @@ def open_tools(pool_size: int = 8) -> Tools:
         breaker=breaker_of(env),
         collectors=env.collectors,
     )
+
+
+def use_plans() -> None:
+    """The catalogue that the settings name; raises BadPlans."""
+    file = settings().plans_file
+    if file is not None:
+        install_plans(file)
 
 
 def breaker_of(env: Settings) -> Breaker:

@@ -6,10 +6,10 @@ finds nothing left to do.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import timedelta
 from json import dumps
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sqlalchemy import Engine
 from structlog import get_logger
@@ -25,17 +25,19 @@ from worker.storage.drifts import (
     park_drifts,
     resolve_drift,
     standing_drifts,
+    standing_subscriptions,
     unsettled,
 )
 from worker.storage.stripe_events import store_event
 from worker.stripe_events import apply_stripe_event, follow_dispute, follow_refund
 from worker.stripe_gateway import StripeGateway
-from worker.subscription import follow_invoice
+from worker.subscription import follow_invoice, follow_subscription
 
 log = get_logger()
 
 SWEPT_DAYS = timedelta(days=2)
 ASKED_DAYS = timedelta(days=35)  # longer than Stripe keeps events, and than most refunds fail late
+NOT_AHEAD = timedelta(0)
 UNDER_WAY = timedelta(minutes=10)  # what is younger may be being booked this very moment
 
 
@@ -46,8 +48,8 @@ class Reconciled(NamedTuple):
     parked: list[Drift]  # all that wait for a person, found now or before
 
 
-def swept_window(clock: Clock) -> Window:
-    now = clock.now()
+def swept_window(clock: Clock, ahead: timedelta = NOT_AHEAD) -> Window:
+    now = clock.now() + ahead
     return Window(now - SWEPT_DAYS, now - UNDER_WAY)
 
 
@@ -87,7 +89,16 @@ def import_events(
     window: Window, engine: Engine, stripe: StripeGateway, clock: Clock
 ) -> Iterator[Drift]:
     """Hints that never arrived are stored as if they had, and followed."""
-    for event in stripe.undelivered_events(window):
+    for webhook in follow_events(stripe.undelivered_events(window), engine, stripe, clock):
+        evidence = {"type": webhook.type, "object": webhook.object_id}
+        yield Drift(DriftKind.MISSED_EVENT, webhook.event_id, None, evidence)
+
+
+def follow_events(
+    events: Iterable[Mapping[str, Any]], engine: Engine, stripe: StripeGateway, clock: Clock
+) -> Iterator[Webhook]:
+    """Those of Stripe's events that are about something of ours and are new to us."""
+    for event in events:
         object_id = object_in(event["type"], event["data"]["object"])
         if subject_of(event["type"]) is None or object_id is None:
             continue
@@ -97,25 +108,26 @@ def import_events(
             is_new = store_event(tx, webhook, clock.wall())
         if is_new:
             apply_stripe_event(webhook.event_id, engine, stripe, clock)
-            evidence = {"type": webhook.type, "object": object_id}
-            yield Drift(DriftKind.MISSED_EVENT, webhook.event_id, None, evidence)
+            yield webhook
 
 
 def truth_of(window: Window, engine: Engine, stripe: StripeGateway) -> Truth:
     """Stripe's lists for the window, and what is older but may still change."""
     with engine.begin() as tx:
         pending, undecided = unsettled(tx)
+        known = standing_subscriptions(tx)
     refunds = {each.stripe_refund: each for each in stripe.refunds(window)}
     disputes = {each.dispute_id: each for each in stripe.disputes(window)}
-    for stripe_refund in pending:
-        refunds.setdefault(stripe_refund, stripe.refund(stripe_refund))
-    for dispute_id in undecided:
-        disputes.setdefault(dispute_id, stripe.dispute(dispute_id))
+    live = {each.subscription_id: each for each in stripe.live_subscriptions()}
+    refunds |= {each: stripe.refund(each) for each in pending if each not in refunds}
+    disputes |= {each: stripe.dispute(each) for each in undecided if each not in disputes}
+    live |= {each: stripe.subscription(each) for each in known if each not in live}
     return Truth(
         list(stripe.payments(window)),
         list(refunds.values()),
         list(disputes.values()),
         list(stripe.invoices(window)),
+        list(live.values()),
     )
 
 
@@ -153,6 +165,7 @@ REPAIRS = {
     DriftKind.MISSED_REFUND: follow_refund,
     DriftKind.MISSED_DISPUTE: follow_dispute,
     DriftKind.MISSED_INVOICE: follow_invoice,
+    DriftKind.MISSED_SUBSCRIPTION: follow_subscription,
 }
 
 

@@ -9,7 +9,7 @@ from structlog import get_logger
 from schemas.ids import new_id
 from worker import telemetry
 from worker.billing.answers import Answer
-from worker.billing.batch import settle_backlog
+from worker.billing.backlog import settle_backlog
 from worker.billing.book import Book
 from worker.billing.charges import Charge
 from worker.billing.journal import Journal
@@ -19,6 +19,7 @@ from worker.billing.refunds import (
     RefundStatus,
     check_returnable,
     claw_back,
+    claw_back_bought,
     reissue,
     take_refund,
     take_refusal,
@@ -35,6 +36,7 @@ from worker.storage.refunds import (
     RefundKey,
     add_refund,
     clawed_by,
+    credits_bought,
     find_refund,
     grants_bought,
     has_refund,
@@ -199,6 +201,8 @@ def follow(
     whole = charge is not None and charge.returned == charge.asked.amount
     if went and (whole or kept.fix_id is not None):
         claw_back(journal, book, kept, grants_bought(tx, kept))
+    if went and (bought := credits_bought(tx, kept)) is not None:
+        claw_back_bought(journal, book, kept, bought)
     if kept.status is RefundStatus.FAILED and was is not RefundStatus.FAILED:
         reissue(journal, book, kept, clawed_by(tx, kept))
 

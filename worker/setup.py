@@ -11,13 +11,14 @@ from schemas.answers import HeldCost, SetupLink, Usage
 from schemas.plans import load_plans
 from worker.clock import Clock
 from worker.customers import (
+    CANCELLED,
     DEFAULT_CURRENCY,
     Begin,
     book_payment_method,
     customer_at_stripe,
     lose_payment_method,
 )
-from worker.storage.customers import find_customer, owner_of, owner_of_method
+from worker.storage.customers import find_customer, owner_of, owner_of_method, why_parked
 from worker.stripe_gateway import StripeGateway
 
 
@@ -115,8 +116,12 @@ def follow_customer(
     """The default payment method may have been changed at Stripe."""
     with engine.begin() as tx:
         customer_id = owner_of(tx, stripe_customer)
-    if customer_id is None:
-        return "no customer of ours"
+        if customer_id is None:
+            return "no customer of ours"
+        if why_parked(tx, customer_id) == CANCELLED:
+            return (
+                "has left"  # Stripe keeps the card of one who did; only a new one brings them back
+            )
     default = stripe.default_payment_method(stripe_customer)
     return adopt(customer_id, default, engine, clock) if default else "without a default"
 

@@ -8,19 +8,24 @@ from itertools import islice
 from typing import Any, NamedTuple
 
 from schemas.ids import new_id
+from schemas.plans import PlanVersion
 from worker.billing.answers import Answer, AnswerKind, of_intent
 from worker.billing.drift import Window
 from worker.billing.stripe_objects import (
     Payment,
+    Sold,
     StripeDispute,
+    StripeFee,
     StripeInvoice,
     StripeRefund,
     StripeSubscription,
     dispute_in,
+    fee_in,
     invoice_in,
     moment,
     payment_in,
     refund_in,
+    sold_in,
     subscription_in,
 )
 from worker.stripe_calls import (
@@ -38,8 +43,24 @@ LISTED_MAX = 300  # intents of one customer since an attempt began; far more tha
 
 
 # What a restricted key must be allowed.
-READ = ("customers", "payment_intents", "charges", "refunds", "disputes", "events", "invoices")
-WRITTEN = ("payment_intents", "refunds")  # nothing comes of creating these without parameters
+READ = (
+    "customers",
+    "payment_intents",
+    "charges",
+    "refunds",
+    "disputes",
+    "balance_transactions",
+    "events",
+    "invoices",
+    "subscriptions",
+    "prices",
+)
+WRITTEN = (
+    "payment_intents",
+    "refunds",
+    "subscriptions",
+    "prices",
+)  # nothing comes of creating these without parameters
 
 
 class SavedMethod(NamedTuple):
@@ -70,6 +91,7 @@ class StripeGateway:
         self.livemode = is_live(api_key)
         self.client = open_client(api_key, api_base, timeout, retries)
         self.intents = self.client.v1.payment_intents
+        self.sold: dict[str, Sold | None] = {}  # by price; what one is for never changes
 
     def create_intent(self, parameters: Mapping[str, Any], key: str) -> Answer:
         """An unconfirmed intent: no money moves."""
@@ -179,10 +201,94 @@ class StripeGateway:
             lambda: subscription_in(subscriptions.retrieve(subscription_id).to_dict()),
         )
 
+    def find_subscription(self, stripe_customer: str, order_id: str) -> StripeSubscription | None:
+        """What was made for this order of ours, whatever became of it."""
+        wanted: Any = {"customer": stripe_customer, "status": "all", "limit": 100}
+        found = done(
+            "list_subscriptions",
+            lambda: [
+                subscription_in(each.to_dict())
+                for each in self.client.v1.subscriptions.list(wanted).auto_paging_iter()
+            ],
+        )
+        return next((each for each in found if each.order_id == order_id), None)
+
+    def create_subscription(self, parameters: Mapping[str, Any], key: str) -> StripeSubscription:
+        """With an unpaid invoice: no money moves."""
+        request: Any = parameters
+        subscriptions = self.client.v1.subscriptions
+        return done(
+            "create_subscription",
+            lambda: subscription_in(
+                subscriptions.create(request, {"idempotency_key": key}).to_dict()
+            ),
+        )
+
+    def pay_invoice(self, invoice_id: str, key: str) -> None:
+        """Charge the customer's card for it; Stripe does so once, whatever the keys are."""
+        invoices = self.client.v1.invoices
+        done(
+            "pay_invoice",
+            lambda: invoices.pay(invoice_id, {"off_session": True}, {"idempotency_key": key}),
+        )
+
+    def end_with_period(self, subscription_id: str, *, ends: bool) -> StripeSubscription:
+        """Let it end with the period that is running, or go on after all."""
+        wanted: Any = {"cancel_at_period_end": ends}
+        key: Any = {"idempotency_key": new_id(f"{subscription_id}-end")}
+        subscriptions = self.client.v1.subscriptions
+        return done(
+            "update_subscription",
+            lambda: subscription_in(subscriptions.update(subscription_id, wanted, key).to_dict()),
+        )
+
+    def cancel_subscription(self, subscription_id: str) -> StripeSubscription:
+        key: Any = {"idempotency_key": new_id(f"{subscription_id}-cancel")}
+        subscriptions = self.client.v1.subscriptions
+        return done(
+            "cancel_subscription",
+            lambda: subscription_in(subscriptions.cancel(subscription_id, {}, key).to_dict()),
+        )
+
+    def price_of_plan(self, plan: str, version: PlanVersion, title: str) -> str:
+        """Stripe's id of what this version of a plan costs a month; made there if need be."""
+        assert version.subscription is not None  # noqa: S101 - the caller looked
+        lookup_key = f"fixbill_{plan}_{version.effective}"
+        wanted: Any = {"lookup_keys": [lookup_key], "limit": 1}
+        found = done("list_prices", lambda: self.client.v1.prices.list(wanted).data)
+        if found:
+            return str(found[0].id)
+        parameters: Any = {
+            "unit_amount": version.subscription.amount,
+            "currency": version.subscription.currency,
+            "recurring": {"interval": "month"},
+            "product_data": {"name": title},
+            "lookup_key": lookup_key,
+            "metadata": {"plan": plan, "version": str(version.effective)},
+        }
+        made = done(
+            "create_price",
+            lambda: self.client.v1.prices.create(
+                parameters, {"idempotency_key": f"price_{lookup_key}"}
+            ),
+        )
+        return str(made.id)
+
+    def sold_by(self, price: str) -> Sold | None:
+        """Which version of a plan of ours this price was made for, if for one."""
+        if price not in self.sold:
+            body = done("retrieve_price", lambda: self.client.v1.prices.retrieve(price).to_dict())
+            self.sold[price] = sold_in(body)
+        return self.sold[price]
+
     def invoices(self, window: Window) -> Iterator[StripeInvoice]:
         """Those that are paid."""
         found = self.all_of("invoices", window, status="paid", expand=["data.payments"])
         return (invoice_in(body) for body in found)
+
+    def live_subscriptions(self) -> Iterator[StripeSubscription]:
+        """Those that have not ended."""
+        return (subscription_in(body) for body in self.all_of("subscriptions", None))
 
     def payments(self, window: Window | None = None) -> Iterator[Payment]:
         """Every payment that has succeeded, newest first."""
@@ -197,9 +303,18 @@ class StripeGateway:
         found = self.all_of("disputes", window)
         return (dispute_in(body) for body in found if body["payment_intent"])
 
+    def fees(self, window: Window) -> Iterator[StripeFee]:
+        """What Stripe kept or gave back of payments, newest first."""
+        found = self.all_of("balance_transactions", window, expand=["data.source"])
+        return (each for each in map(fee_in, found) if each is not None)
+
     def undelivered_events(self, window: Window) -> Iterator[Mapping[str, Any]]:
         """Events of which no webhook got through; Stripe keeps them for 30 days."""
         return self.all_of("events", window, delivery_success=False)
+
+    def events(self, window: Window) -> list[Mapping[str, Any]]:
+        """Every event, oldest first."""
+        return list(self.all_of("events", window))[::-1]
 
     def all_of(self, kind: str, window: Window | None, **more: Any) -> Iterator[Mapping[str, Any]]:
         """All pages of one of Stripe's lists, newest first."""

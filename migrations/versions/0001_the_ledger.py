@@ -5,7 +5,7 @@ from typing import Any
 
 from alembic import op
 
-from worker.billing import charges, refunds
+from worker.billing import charges, cycles, orders, refunds, top_ups
 from worker.storage.tables import metadata
 
 revision = "0001"
@@ -17,7 +17,7 @@ WORKER = "fixbill_worker"
 API = "fixbill_api"
 
 # Rows that are never changed nor removed; a mistake is corrected by a new row.
-APPEND_ONLY = ("transfers", "events", "claims")
+APPEND_ONLY = ("transfers", "events", "claims", "statements")
 
 FUNCTIONS = (
     "refuse_to_rewrite_history",
@@ -25,6 +25,8 @@ FUNCTIONS = (
     "refuse_lines_of_a_frozen_charge",
     "refuse_moves_of_frozen_lines",
     "refuse_a_transition",
+    "refuse_transfers_of_a_closed_cycle",
+    "refuse_to_change_a_closed_cycle",
 )
 
 # What each role may do. The worker changes state, never history.
@@ -33,14 +35,19 @@ WORKER_MAY = {
     "SELECT, INSERT, UPDATE": (
         "customers",
         "books",
+        "cycles",
+        "clock",
         "grants",
         "fixes",
         "charges",
         "attempts",
         "collecting",
+        "fees_read",
         "refunds",
         "disputes",
         "subscriptions",
+        "subscription_orders",
+        "top_ups",
         "invoices",
         "drifts",
         "stripe_events",
@@ -54,6 +61,8 @@ API_MAY = {
     "SELECT": (
         "customers",
         "books",
+        "cycles",
+        "statements",
         "grants",
         "fixes",
         "events",
@@ -77,6 +86,8 @@ API_MAY = {
 PER_CUSTOMER = (
     "customers",
     "books",
+    "cycles",
+    "statements",
     "grants",
     "fixes",
     "events",
@@ -104,6 +115,10 @@ def upgrade() -> None:
     keep_frozen_lines()
     allow_transitions("charges", charges.TRANSITIONS)
     allow_transitions("refunds", refunds.TRANSITIONS)
+    allow_transitions("cycles", cycles.TRANSITIONS)
+    allow_transitions("top_ups", top_ups.TRANSITIONS)
+    allow_transitions("subscription_orders", orders.TRANSITIONS)
+    keep_closed_cycles()
     separate_customers()
 
 
@@ -219,6 +234,47 @@ def keep_frozen_lines() -> None:
         "CREATE TRIGGER frozen_update AFTER UPDATE ON charge_lines "
         "REFERENCING OLD TABLE AS old_lines NEW TABLE AS lines "
         "FOR EACH STATEMENT EXECUTE FUNCTION refuse_moves_of_frozen_lines()"
+    )
+
+
+def keep_closed_cycles() -> None:
+    """What a closed cycle's statement says can never become wrong."""
+    op.execute(
+        """
+        CREATE FUNCTION refuse_transfers_of_a_closed_cycle() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN
+            IF EXISTS (
+                SELECT FROM (SELECT DISTINCT customer_id, cycle FROM lines) AS counted
+                JOIN cycles ON cycles.customer_id = counted.customer_id
+                    AND cycles.number = counted.cycle
+                WHERE cycles.status = 'closed'
+            ) THEN
+                RAISE EXCEPTION 'nothing more goes into a cycle that is closed'
+                    USING ERRCODE = 'check_violation';
+            END IF;
+            RETURN NULL;
+        END $$
+        """
+    )
+    op.execute(
+        """
+        CREATE FUNCTION refuse_to_change_a_closed_cycle() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN
+            IF (to_jsonb(OLD) - 'stated_at') <> (to_jsonb(NEW) - 'stated_at') THEN
+                RAISE EXCEPTION 'cycle % of % is closed: it stays as its statement says',
+                    OLD.number, OLD.customer_id USING ERRCODE = 'check_violation';
+            END IF;
+            RETURN NEW;
+        END $$
+        """
+    )
+    op.execute(
+        "CREATE TRIGGER closed BEFORE UPDATE ON cycles FOR EACH ROW WHEN (OLD.status = 'closed') "
+        "EXECUTE FUNCTION refuse_to_change_a_closed_cycle()"
+    )
+    op.execute(
+        "CREATE TRIGGER closed_cycle AFTER INSERT ON transfers REFERENCING NEW TABLE AS lines "
+        "FOR EACH STATEMENT EXECUTE FUNCTION refuse_transfers_of_a_closed_cycle()"
     )
 
 

@@ -219,6 +219,9 @@ def test_the_description_names_the_key_that_is_needed(openapi: dict[str, Any]) -
     assert needed == {
         TRACK_FIX: True,
         "/api/v1/customers/{customer_id}/usage": True,
+        "/api/v1/customers/{customer_id}/statements": True,
+        "/api/v1/customers/{customer_id}/statements/{number}": True,
+        "/api/v1/customers/{customer_id}/statements/{number}.html": True,
         "/api/v1/customers/{customer_id}/setup": True,
         "/api/v1/customers/{customer_id}/charges/{charge_id}/recovery": True,
         "/webhooks/stripe": False,

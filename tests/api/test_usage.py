@@ -33,6 +33,7 @@ from worker.storage import tables
 from worker.stripe_gateway import StripeGateway
 
 MARCH, APRIL = "2026-03-01T00:00:00Z", "2026-04-01T00:00:00Z"
+MARCH_1 = datetime(2026, 3, 1, tzinfo=UTC)
 
 
 def usd_answer(amount: int) -> dict[str, object]:
@@ -74,7 +75,7 @@ def test_usage_says_all_there_is_of_a_cycle(busy: Api) -> None:
     answer = got.json()
     assert got.status_code == 200
     assert time_in(answer) <= busy.doors.clock.wall()
-    del answer["as_of"], answer["transactions"]
+    del answer["as_of"], answer["transactions"], answer["forecast"]
     assert answer == {
         "customer_id": "acme",
         "plan": {
@@ -84,9 +85,11 @@ def test_usage_says_all_there_is_of_a_cycle(busy: Api) -> None:
             "price_per_fix": usd_answer(2900),
             "subscription_price": None,
             "subscription_status": None,
+            "paid_until": None,
+            "ends_at": None,
             "standing": "good",
         },
-        "cycle": {"start": MARCH, "end": APRIL},
+        "cycle": {"number": 1, "start": MARCH, "end": APRIL},
         "fixes": {"credited": 3, "charged": 2, "held": 1, "reverted": 1},
         "held_now": 1,
         "repositories": [
@@ -105,6 +108,7 @@ def test_usage_says_all_there_is_of_a_cycle(busy: Api) -> None:
         "money": {
             "charged": usd_answer(5800),
             "paid": usd_answer(2900),
+            "subscription": usd_answer(0),
             "open": usd_answer(2900),
         },
         "limits": {"spending_cap": usd_answer(8000), "spent": usd_answer(5800)},
@@ -172,11 +176,13 @@ def test_a_customer_without_a_fix_has_an_empty_cycle(api: Api) -> None:
 
     assert answer["fixes"] == {"credited": 0, "charged": 0, "held": 0, "reverted": 0}
     assert answer["repositories"] == answer["transactions"] == []
-    assert answer["money"] == dict.fromkeys(("charged", "paid", "open"), usd_answer(0))
+    assert answer["money"] == dict.fromkeys(
+        ("charged", "paid", "subscription", "open"), usd_answer(0)
+    )
     assert answer["plan"]["price_per_fix"] is None
 
 
-THIS_CYCLE, LAST_CYCLE = (datetime(2026, month, 1, tzinfo=UTC) for month in (3, 2))
+LAST_CYCLE = {"cycle_start": datetime(2026, 2, 1, tzinfo=UTC), "cycle_end": MARCH_1}
 CREDITS = {"credits": 9}
 WARNINGS: list[tuple[dict[str, Any], dict[str, Any], str, str]] = [
     (CREDITS, {}, "", ""),
@@ -211,7 +217,7 @@ WARNINGS: list[tuple[dict[str, Any], dict[str, Any], str, str]] = [
     ),
     (
         {},
-        {"spent": 2900, "spent_cycle": LAST_CYCLE},
+        {"revenue": -2900, "cash": 2900},
         "low_credit",
         "No credit is left; each fix costs $29.00.",
     ),
@@ -225,19 +231,19 @@ WARNINGS: list[tuple[dict[str, Any], dict[str, Any], str, str]] = [
     ),
     (
         CREDITS,
-        {"spending_cap": 10_000, "spent": 8000, "spent_cycle": THIS_CYCLE},
+        {"spending_cap": 10_000, "spent": 8000},
         "near_cap",
         "$80.00 of the $100.00 spending cap is used; what would exceed it is held.",
     ),
     (
         CREDITS,
-        {"spending_cap": 10_000, "spent": 7999, "spent_cycle": THIS_CYCLE},
+        {"spending_cap": 10_000, "spent": 7999},
         "",
         "",
     ),
     (
         CREDITS,
-        {"spending_cap": 10_000, "spent": 10_000, "spent_cycle": LAST_CYCLE},
+        {"spending_cap": 10_000, "spent": 10_000} | LAST_CYCLE,
         "",
         "",
     ),

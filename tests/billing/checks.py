@@ -6,6 +6,7 @@ from collections import Counter
 
 from tests.billing.memory import Memory
 from worker.billing.charges import FINAL, Charge, ChargeStatus
+from worker.billing.cycles import CycleStatus
 from worker.billing.fix import FixOutcome
 from worker.billing.ledger import CREDIT_ACCOUNTS, MONEY_ACCOUNTS, NO_HEAD, chain_hash
 
@@ -15,23 +16,61 @@ def check_books(memory: Memory) -> None:
         mine = [each for key, each in memory.fixes.items() if key[0] == customer_id]
         assert standing.spent >= 0
         assert standing.held == sum(each.outcome is FixOutcome.HELD for each in mine)
+        check_cycle(memory, customer_id)
         check_credits(memory, customer_id)
         check_money(memory, customer_id)
     for owed in memory.charges.values():
         check_charge(memory, owed)
 
 
+def check_cycle(memory: Memory, customer_id: str) -> None:
+    """The book and the newest rows tell the same; what was closed before says what is in it."""
+    standing, rows = memory.books[customer_id], memory.cycles_of(customer_id)
+    if not rows:
+        return
+    newest = rows[-1]
+    assert (newest.number, newest.status) == (standing.cycle, CycleStatus.OPEN)
+    assert (newest.starts_at, newest.ends_at) == (standing.cycle_start, standing.cycle_end)
+    closing = [each.starts_at for each in rows if each.status is CycleStatus.CLOSING]
+    assert closing == ([standing.closing_start] if standing.closing_start else [])
+    for row in rows:
+        places = [
+            each.seq
+            for each in memory.transfers
+            if (each.customer_id, each.cycle) == (customer_id, row.number)
+        ]
+        assert all(row.first_seq <= each for each in places)
+        assert row.last_seq is None or all(each <= row.last_seq for each in places)
+
+
 def check_credits(memory: Memory, customer_id: str) -> None:
     standing = memory.books[customer_id]
     mine = [each for key, each in memory.fixes.items() if key[0] == customer_id]
     grants = [each for key, each in memory.grants.items() if key[0] == customer_id]
-    assert min(standing.credits, standing.consumed) >= 0
+    lapsed = moved_from_grants(memory, customer_id, "expire", "roll_out")
+    lost = moved_from_grants(memory, customer_id, "expire")
+    assert min(standing.credits, standing.consumed, standing.expired) >= 0
     assert sum(getattr(standing, account) for account in CREDIT_ACCOUNTS) == 0
     assert standing.credits == sum(each.remaining for each in grants)
-    assert standing.consumed + standing.credits == sum(each.granted for each in grants)
+    assert standing.expired == lost.total()
+    assert standing.consumed + standing.credits + lapsed.total() == sum(
+        each.granted for each in grants
+    )
     assert all(0 <= each.remaining <= each.granted for each in grants)
     used = Counter(each.grant_id for each in mine if each.outcome is FixOutcome.CREDITED)
-    assert all(used[each.grant_id] == each.granted - each.remaining for each in grants)
+    assert all(
+        used[each.grant_id] + lapsed[each.grant_id] == each.granted - each.remaining
+        for each in grants
+    )
+
+
+def moved_from_grants(memory: Memory, customer_id: str, *kinds: str) -> Counter[str | None]:
+    """How many credits each grant lost in one of these ways."""
+    lost: Counter[str | None] = Counter()
+    for each in memory.transfers:
+        if each.customer_id == customer_id and each.kind in kinds:
+            lost[each.grant_id] += each.amount
+    return lost
 
 
 def check_money(memory: Memory, customer_id: str) -> None:

@@ -94,7 +94,7 @@ def memories(draw: st.DrawFn) -> Memory:
         )
         give(draw, memory, customer_id, "signup")
     earlier = draw(st.lists(events(CUSTOMERS), min_size=4, max_size=10))
-    memory.settle([arrival(each, at=NOW - HOUR) for each in earlier], NOW)
+    memory.settle([arrival(each) for each in earlier], NOW)
     for customer_id in CUSTOMERS:
         change(draw, memory, customer_id)
     return memory

@@ -5,28 +5,43 @@ It reads and writes what `worker.storage` does, no more; `tests/test_settle.py` 
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import copy, deepcopy
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
+from enum import StrEnum
+from itertools import pairwise
 from typing import Any
 
 from schemas.events import DERIVED_PREFIX
+from schemas.plans import Catalogue
 from worker.billing.batch import decide_batch
 from worker.billing.book import Book
 from worker.billing.charges import IN_FLIGHT, TRANSITIONS, Charge, ChargeStatus, Line
+from worker.billing.cycles import TRANSITIONS as CYCLE_TRANSITIONS
+from worker.billing.cycles import CycleRow, CycleStatus
 from worker.billing.fix import Arrival, Fix, FixOutcome
 from worker.billing.grants import Grant, order_of_use
 from worker.billing.journal import Journal, Rows
 from worker.billing.known import Known
 from worker.billing.ledger import Transfer
+from worker.billing.policy import policy_of
 from worker.billing.refunds import Refund, RefundStatus
+from worker.billing.rollover import roll_to
 from worker.billing.usage import UsageKey, usage_of
-from worker.storage.post import BOOK_CHANGES, CHARGE_CHANGES, FIX_CHANGES, LINE_CHANGES
+from worker.storage.post import (
+    BOOK_CHANGES,
+    CHARGE_CHANGES,
+    CYCLE_CHANGES,
+    FIX_CHANGES,
+    GRANT_CHANGES,
+    LINE_CHANGES,
+)
 
 Key = tuple[str, str]
+KEPT = [name for name in BOOK_CHANGES if name != "due_at"]  # which follows from the rest
 
 
 @dataclass
@@ -36,6 +51,7 @@ class Memory:
     books: dict[str, Book] = field(default_factory=dict)
     fixes: dict[Key, Fix] = field(default_factory=dict)
     grants: dict[Key, Grant] = field(default_factory=dict)
+    cycles: dict[tuple[str, int], CycleRow] = field(default_factory=dict)
     charges: dict[str, Charge] = field(default_factory=dict)
     lines: dict[Key, Line] = field(default_factory=dict)
     refunds: dict[str, Refund] = field(default_factory=dict)
@@ -70,11 +86,16 @@ class Memory:
         """One life's look at a customer: what it writes is posted at the end."""
         book = self.open(customer_id, with_backlog=True)
         journal = Journal({customer_id: book}, Known(), now)
+        roll_to(journal, book, journal.time_of(book))
         yield journal, book
         self.post(journal)
 
     def open(self, customer_id: str, *, with_backlog: bool = False) -> Book:
         book = copy(self.books[customer_id])
+        version = book.plans.pinned(book.plan, book.plan_version)
+        book.price, book.policy = version.price, policy_of(version)
+        if not self.cycles_of(customer_id):
+            self.cycles[customer_id, book.cycle] = first_cycle(book)
         mine = [each for each in self.grants.values() if each.customer_id == customer_id]
         book.grants = sorted((copy(each) for each in mine if each.remaining), key=order_of_use)
         charges = [each for each in self.charges.values() if each.customer_id == customer_id]
@@ -88,6 +109,10 @@ class Memory:
                 key=lambda each: (each.deployed_at, each.fix_id),
             )
         return book
+
+    def cycles_of(self, customer_id: str) -> list[CycleRow]:
+        mine = [each for each in self.cycles.values() if each.customer_id == customer_id]
+        return sorted(mine, key=lambda each: each.number)
 
     def standing_lines(self, charge_id: str) -> list[Line]:
         mine = [each for each in self.lines.values() if each.charge_id == charge_id]
@@ -145,9 +170,10 @@ class Memory:
 
     def post(self, journal: Journal) -> None:
         put(self.fixes, journal.fixes, FIX_CHANGES)
-        put(self.grants, journal.grants, ("remaining", "expires_at"))
+        put(self.grants, journal.grants, GRANT_CHANGES)
+        self.post_cycles(journal)
         for charge_id, owed in journal.charges.changed.items():
-            check_transition(self.charges[str(charge_id)].status, owed.status)
+            check_transition(TRANSITIONS, self.charges[str(charge_id)].status, owed.status)
         put(self.charges, journal.charges, CHARGE_CHANGES)
         for line in journal.lines.new.values():
             assert (line.customer_id, line.fix_id) not in self.lines
@@ -170,7 +196,7 @@ class Memory:
             assert (each.customer_id, each.kind, each.source_key) not in sources
             self.transfers.append(each)
         for customer_id in journal.touched:
-            for name in BOOK_CHANGES:
+            for name in KEPT:
                 setattr(self.books[customer_id], name, getattr(journal.books[customer_id], name))
         for usage_key, counts in usage_of(journal.moves).items():
             row = self.usage[usage_key]
@@ -178,11 +204,23 @@ class Memory:
             assert min(row) >= 0
         self.quarantine += [(each.reason, each.entry.key) for each in journal.quarantined]
 
+    def post_cycles(self, journal: Journal) -> None:
+        """Closed ones take nothing more, and each stands where the last one ended."""
+        for each in journal.transfers:
+            counted_in = self.cycles.get((each.customer_id, each.cycle))
+            assert counted_in is None or counted_in.status is not CycleStatus.CLOSED
+        for key, row in journal.cycles.changed.items():
+            check_transition(CYCLE_TRANSITIONS, self.cycles[key].status, row.status)  # type: ignore[index]
+        put(self.cycles, journal.cycles, CYCLE_CHANGES)
+        for customer_id in journal.touched:
+            check_cycles(self.cycles_of(customer_id))
+
     def contents(self) -> dict[str, Any]:
         """Everything, in a form that says where two runs differ."""
         return {
             "transfers": [each._asdict() for each in sorted(self.transfers)],
-            "books": {key: asdict(self.books[key]) for key in sorted(self.books)},
+            "books": {key: contents_of(self.books[key]) for key in sorted(self.books)},
+            "cycles": {key: asdict(self.cycles[key]) for key in sorted(self.cycles)},
             "fixes": {key: asdict(self.fixes[key]) for key in sorted(self.fixes)},
             "grants": {key: asdict(self.grants[key]) for key in sorted(self.grants)},
             "charges": {key: asdict(self.charges[key]) for key in sorted(self.charges)},
@@ -194,6 +232,13 @@ class Memory:
         }
 
 
+def contents_of(book: Book) -> dict[str, Any]:
+    """Without the catalogue, which is the same for all."""
+    contents = asdict(replace(book, plans=Catalogue({})))
+    del contents["plans"]
+    return contents
+
+
 def only(charges: Iterable[Charge]) -> Charge | None:
     """The schema has room for one."""
     found = list(charges)
@@ -201,9 +246,28 @@ def only(charges: Iterable[Charge]) -> Charge | None:
     return copy(found[0]) if found else None
 
 
-def check_transition(old: ChargeStatus, new: ChargeStatus) -> None:
+def first_cycle(book: Book) -> CycleRow:
+    """What is made together with a customer."""
+    key = book.customer_id, book.cycle
+    return CycleRow(*key, book.cycle_start, book.cycle_end, CycleStatus.OPEN)
+
+
+def check_transition(allowed: Mapping[Any, Sequence[str]], old: StrEnum, new: StrEnum) -> None:
     """As the trigger does."""
-    assert new is old or new in TRANSITIONS[old], f"{old} to {new}"
+    assert new is old or new in allowed[old], f"{old} to {new}"
+
+
+def check_cycles(rows: list[CycleRow]) -> None:
+    """As the keys and checks of the table do."""
+    for before, after in pairwise(rows):
+        assert (after.number, after.starts_at) == (before.number + 1, before.ends_at)
+    statuses = Counter(each.status for each in rows)
+    assert statuses[CycleStatus.OPEN] <= 1
+    assert statuses[CycleStatus.CLOSING] <= 1
+    for each in rows:
+        assert each.starts_at < each.ends_at
+        is_closed = each.status is CycleStatus.CLOSED
+        assert is_closed == (each.closed_at is not None) == (each.last_seq is not None)
 
 
 def put(table: dict[Any, Any], rows: Rows[Any], columns: tuple[str, ...]) -> None:

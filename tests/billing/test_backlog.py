@@ -16,9 +16,11 @@ from tests.builders import (
     grant,
     journal,
     known,
+    moved,
     reverted,
 )
-from worker.billing.batch import decide_batch, settle_backlog
+from worker.billing.backlog import settle_backlog
+from worker.billing.batch import decide_batch
 from worker.billing.book import Book
 from worker.billing.fix import Fix, FixOutcome
 from worker.billing.known import Known
@@ -76,7 +78,7 @@ def test_an_accepted_backlog_becomes_money_up_to_the_fix_that_was_accepted() -> 
     assert (accepted.outcome, later.outcome) == (FixOutcome.CHARGED, FixOutcome.HELD)
 
 
-def test_the_oldest_comes_first_so_one_that_was_not_accepted_stops_those_behind_it() -> None:
+def test_one_that_came_after_the_agreement_does_not_stop_those_that_were_accepted() -> None:
     reported_later = fix("older", deployed_at=NOW - 2 * DAY, recorded_at=NOW)
     accepted = fix("younger", deployed_at=NOW - DAY, recorded_at=NOW - DAY)
     standing = waiting(reported_later, accepted, accepted_held_until=NOW - HOUR)
@@ -84,7 +86,54 @@ def test_the_oldest_comes_first_so_one_that_was_not_accepted_stops_those_behind_
 
     settle_backlog(written, standing)
 
-    assert (reported_later.outcome, accepted.outcome) == (FixOutcome.HELD, FixOutcome.HELD)
+    assert moved(written) == [("charge", 2900, "younger")]
+    assert (reported_later.outcome, standing.backlog) == (FixOutcome.HELD, [reported_later])
+    assert standing.held == 1
+
+
+def test_one_that_was_passed_over_takes_the_next_credit_all_the_same() -> None:
+    reported_later = fix("older", deployed_at=NOW - 2 * DAY, recorded_at=NOW)
+    accepted = fix("younger", deployed_at=NOW - DAY, recorded_at=NOW - DAY)
+    credit = grant()
+    standing = waiting(reported_later, accepted, accepted_held_until=NOW - HOUR, grants=[credit])
+    written = journal(standing)
+
+    settle_backlog(written, standing)
+
+    assert moved(written) == [("consume", 1, "older"), ("charge", 2900, "younger")]
+
+
+@pytest.mark.parametrize(
+    "standing",
+    [
+        {"past_due": True},
+        {"has_payment_method": False},
+        {"spending_cap": 0},
+        {"plan": "trial"},
+        {"subscription_id": "sub_1", "anchor": NOW},
+    ],
+    ids=["past due", "no card", "a cap of nothing", "no price", "the period is not paid"],
+)
+def test_where_an_accepted_fix_cannot_be_paid_those_behind_it_wait(
+    standing: dict[str, object],
+) -> None:
+    held = [fix(name, recorded_at=NOW - DAY) for name in ("old", "young")]
+    unpaid = waiting(*held, accepted_held_until=NOW - HOUR, **standing)
+    written = journal(unpaid)
+
+    settle_backlog(written, unpaid)
+
+    assert (moved(written), unpaid.backlog) == ([], held)
+
+
+def test_under_a_cap_nothing_is_passed_over_that_the_cap_has_no_room_for() -> None:
+    dear, cheap = fix("dear", recorded_at=NOW), fix("cheap", recorded_at=NOW - DAY)
+    standing = waiting(dear, cheap, accepted_held_until=NOW - HOUR, spending_cap=2899)
+    written = journal(standing)
+
+    settle_backlog(written, standing)
+
+    assert (moved(written), standing.held) == ([], 2)
 
 
 def test_a_released_fix_counts_in_the_cycle_that_is_open_now_at_todays_plan() -> None:

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from schemas.money import Money
-from tests.at_stripe import disputed, invoiced, payment, returned
+from tests.at_stripe import disputed, invoiced, payment, returned, subscribed
 from tests.builders import usd
 from worker.billing.disputes import Funds
-from worker.billing.drift import SAFE, Booked, Books, Drift, DriftKind, Truth, compare
+from worker.billing.drift import SAFE, Booked, Books, Drift, DriftKind, Standing, Truth, compare
 from worker.billing.refunds import RefundStatus
 
 K = DriftKind
@@ -93,6 +93,18 @@ EQUAL: dict[str, tuple[Books, Truth]] = {
     "an invoice of somebody else": (
         books(),
         Truth(invoices=[invoiced(stripe_customer="cus_2")]),
+    ),
+    "a subscription": (
+        books(subscriptions={"sub_1": Standing("active", ends_with_period=False)}),
+        Truth(subscriptions=[subscribed()]),
+    ),
+    "a subscription of somebody else": (
+        books(),
+        Truth(subscriptions=[subscribed(stripe_customer="cus_2")]),
+    ),
+    "a subscription that Stripe was not asked about": (
+        books(subscriptions={"sub_1": Standing("canceled", ends_with_period=False)}),
+        Truth(),
     ),
 }
 
@@ -242,6 +254,21 @@ DIFFERENT: dict[str, tuple[Books, Truth, Drift]] = {
         Truth(invoices=[invoiced()]),
         Drift(K.MISSED_INVOICE, "in_1", "acme", {"stripe": "$599.00 paid", "books": "open"}),
     ),
+    "a subscription we missed": (
+        books(),
+        Truth(subscriptions=[subscribed()]),
+        Drift(K.MISSED_SUBSCRIPTION, "sub_1", "acme", {"stripe": "active", "books": None}),
+    ),
+    "a subscription that has ended since": (
+        books(subscriptions={"sub_1": Standing("active", ends_with_period=True)}),
+        Truth(subscriptions=[subscribed("canceled")]),
+        Drift(K.MISSED_SUBSCRIPTION, "sub_1", "acme", {"stripe": "canceled", "books": "active"}),
+    ),
+    "a subscription that is to end with its period": (
+        books(subscriptions={"sub_1": Standing("active", ends_with_period=False)}),
+        Truth(subscriptions=[subscribed(cancel_at_period_end=True)]),
+        Drift(K.MISSED_SUBSCRIPTION, "sub_1", "acme", {"stripe": "active", "books": "active"}),
+    ),
 }
 
 
@@ -255,19 +282,25 @@ def test_each_difference_is_told_once_with_what_both_say(
 
 
 def test_a_payment_comes_before_what_became_of_it() -> None:
-    theirs = Truth([payment()], [returned()], [disputed("lost")], [invoiced()])
+    theirs = Truth([payment()], [returned()], [disputed("lost")], [invoiced()], [subscribed()])
 
     found = [drift.kind for drift in compare(books(), theirs)]
 
-    assert found == [K.MISSED_PAYMENT, K.MISSED_INVOICE, K.MISSED_REFUND, K.MISSED_DISPUTE]
+    assert found == [
+        K.MISSED_PAYMENT,
+        K.MISSED_INVOICE,
+        K.MISSED_SUBSCRIPTION,
+        K.MISSED_REFUND,
+        K.MISSED_DISPUTE,
+    ]
 
 
 def test_all_that_was_looked_at_is_named() -> None:
-    theirs = Truth([payment()], [returned()], [disputed("lost")], [invoiced()])
+    theirs = Truth([payment()], [returned()], [disputed("lost")], [invoiced()], [subscribed()])
 
     named = theirs.subjects()
 
-    assert named == {"pi_1", "re_1", "du_1", "in_1"}
+    assert named == {"pi_1", "re_1", "du_1", "in_1", "sub_1"}
 
 
 @pytest.mark.parametrize("kind", K)

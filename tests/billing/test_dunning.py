@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -13,6 +12,7 @@ from hypothesis import strategies as st
 from tests.builders import DAY, HOUR, MINUTE, NOW, book, charge, journal, usd
 from worker.billing.answers import HARD_DECLINES, Answer, AnswerKind, classify
 from worker.billing.charges import IN_FLIGHT, TRANSITIONS, Charge, ChargeStatus, Why
+from worker.billing.cycles import CLOSING, COLLECTED_WITHIN
 from worker.billing.dunning import (
     ASK_AGAIN,
     COME_BACK,
@@ -350,26 +350,40 @@ def test_the_same_pause_is_the_same_length_wherever_it_is_counted() -> None:
 
 # When a charge is due first.
 
-FIRST_DUE = {
-    "at once": ("at_once", NOW, NOW),
-    "cycle end": ("cycle_end", NOW, datetime(2026, 4, 1, tzinfo=UTC)),
-    "cycle end, at its first moment": (
-        "cycle_end",
-        datetime(2026, 4, 1, tzinfo=UTC),
-        datetime(2026, 5, 1, tzinfo=UTC),
-    ),
-    "cycle end, in December": (
-        "cycle_end",
-        datetime(2026, 12, 31, 23, 59, tzinfo=UTC),
-        datetime(2027, 1, 1, tzinfo=UTC),
-    ),
-}
+
+def test_a_charge_of_a_plan_that_collects_at_once_is_due_at_once() -> None:
+    standing = book(policy=Policy("at_once"))
+
+    first = due_at(standing, NOW)
+
+    assert first == NOW
 
 
-@pytest.mark.parametrize(("collect", "now", "due"), FIRST_DUE.values(), ids=FIRST_DUE)
-def test_a_charge_is_due_when_its_policy_says(collect: Any, now: datetime, due: datetime) -> None:
-    policy = Policy(collect)
+@pytest.mark.parametrize(
+    ("start", "end"),
+    [
+        ("2026-03-01T00:00", "2026-04-01T00:00"),
+        ("2026-12-01T00:00", "2027-01-01T00:00"),
+        ("2026-03-15T09:30", "2026-04-15T09:30"),
+    ],
+    ids=["March", "December", "a period of Stripe's"],
+)
+def test_a_charge_that_is_collected_once_a_cycle_is_due_when_the_cycle_is_closed(
+    start: str, end: str
+) -> None:
+    begun, over = (datetime.fromisoformat(each).replace(tzinfo=UTC) for each in (start, end))
+    standing = book(policy=Policy("cycle_end"), cycle_start=begun, cycle_end=over)
 
-    first = due_at(policy, now)
+    first, last_minute = due_at(standing, begun), due_at(standing, over - MINUTE)
 
-    assert first == due
+    assert over + CLOSING <= first < over + CLOSING + COLLECTED_WITHIN
+    assert last_minute == first
+
+
+def test_charges_of_one_cycles_end_are_due_one_after_the_other() -> None:
+    crowd = [book(policy=Policy("cycle_end"), customer_id=f"customer-{n}") for n in range(200)]
+
+    waits = [due_at(each, NOW) - each.cycle_end - CLOSING for each in crowd]
+
+    assert len({each // HOUR for each in waits}) == COLLECTED_WITHIN // HOUR
+    assert len(set(waits)) == len(crowd)

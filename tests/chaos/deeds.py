@@ -14,7 +14,8 @@ from tests.chaos.world import CARD_NAMES, Died, World
 from worker.billing.charges import IN_FLIGHT
 from worker.billing.refunds import RefundProblem
 from worker.charges import ChargeProblem, retry_charge, write_off_charge
-from worker.customers import add_payment_method, cancel_customer
+from worker.customers import add_payment_method
+from worker.leave import cancel_customer
 from worker.reconcile import reconcile, swept_window
 from worker.refund import request_refund
 from worker.sandbox.disputes import REASONS, VERDICTS
@@ -87,7 +88,8 @@ def give_another_card(world: World) -> None:
 
 
 def leave(world: World) -> None:
-    cancel_customer(world.rng.choice(world.customers), world.engine, world.clock)
+    leaver = world.rng.choice(world.customers)
+    cancel_customer(leaver, world.engine, world.gateway, world.clock)
 
 
 def retry_by_hand(world: World) -> None:

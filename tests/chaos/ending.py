@@ -86,7 +86,7 @@ class Moved(NamedTuple):
 
 
 def in_the_books(world: World) -> Moved:
-    cash = sum(row["cash"] for row in rows_of(world.engine, tables.books))
+    cash = sum(row["cash"] + row["fees"] for row in rows_of(world.engine, tables.books))
     return Moved(
         booked(world.engine, "pay", "unapplied_in"),
         booked(world.engine, "refund", "refund_unapplied"),

@@ -135,7 +135,8 @@ def test_a_replay_whose_cause_is_still_there_goes_back_to_quarantine(cli: Cli) -
 def test_a_replay_of_what_was_settled_meanwhile_bills_nothing(early: Cli) -> None:
     publish_all(early.redis, [fixed_now("another")])
     cli_event = one_row(early.engine, tables.quarantine)["body"]
-    settle_entries(early.engine, [entry(cli_event)], now=datetime.now(UTC))
+    now = datetime.now(UTC)
+    settle_entries(early.engine, [entry(cli_event, at=now)], now=now)
     settled = rows_of(early.engine, tables.transfers)
 
     done = early("quarantine", "replay", quarantined(early))
@@ -149,8 +150,8 @@ def test_a_replay_tells_the_outcome_of_its_own_entry_when_others_settle_along_wi
     cli: Cli,
 ) -> None:
     now = datetime.now(UTC)
-    settle_entries(cli.engine, [entry(fixed_now("waited"))], now=now)
-    settle_entries(cli.engine, [entry(fixed_now("early"))], now=now - 2 * HOUR)
+    settle_entries(cli.engine, [entry(fixed_now("waited"), at=now)], now=now)
+    settle_entries(cli.engine, [entry(fixed_now("early"), at=now)], now=now - 2 * HOUR)
     add_customer(cli.engine, credits=1)
 
     done = cli("quarantine", "replay", quarantined(cli))

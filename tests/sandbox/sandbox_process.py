@@ -49,7 +49,7 @@ class RunningSandbox:
             method=method,
             data=None if body is None else json.dumps(body).encode(),
         )
-        with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310
+        with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310
             return json.load(answer)
 
     def payments(self, **wanted: str) -> list[dict[str, Any]]:
@@ -61,9 +61,16 @@ class RunningSandbox:
         rows = self.ask("GET", control)
         return [row for row in rows if all(row[name] == value for name, value in wanted.items())]
 
-    def advance(self, seconds: int) -> None:
-        """Move the sandbox's clock, and do what is due on the way."""
-        self.ask("POST", "clock", {"advance": seconds})
+    def now(self, customer: str | None = None) -> int:
+        """The sandbox's time, or the customer's own."""
+        query = f"?customer={customer}" if customer else ""
+        now: int = self.ask("GET", f"clock{query}")["now"]
+        return now
+
+    def advance(self, seconds: int, customer: str | None = None) -> None:
+        """Move the sandbox's clock, or one customer's, and do what is due on the way."""
+        whose = {"customer": customer} if customer else {}
+        self.ask("POST", "clock", {"advance": seconds, **whose})
 
     def fault(self, fault: str, method: str = "*", path: str = "*", **more: object) -> None:
         """Let something go wrong."""

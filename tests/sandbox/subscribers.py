@@ -12,16 +12,23 @@ from tests.sandbox.sandbox_process import RunningSandbox
 DECLINES = "pm_card_chargeCustomerFail"
 
 
-def monthly_price(client: stripe.StripeClient) -> stripe.Price:
-    """599 dollars a month."""
-    return client.v1.prices.create(
-        {
-            "currency": "usd",
-            "unit_amount": 59900,
-            "recurring": {"interval": "month"},
-            "product_data": {"name": "Pro"},
-        }
-    )
+def monthly_price(client: stripe.StripeClient, **more: Any) -> stripe.Price:
+    """599 dollars a month, or as told."""
+    params: Any = {
+        "currency": "usd",
+        "unit_amount": 59900,
+        "recurring": {"interval": "month"},
+        "product_data": {"name": "Pro"},
+        **more,
+    }
+    return client.v1.prices.create(params)
+
+
+def subscriber(client: stripe.StripeClient, card: str = "pm_card_visa") -> stripe.Customer:
+    """A new customer whose default card is this test card."""
+    customer = client.v1.customers.create()
+    use_card(client, customer, card)
+    return customer
 
 
 def subscribe(
@@ -46,8 +53,7 @@ def use_card(
 
 def advance_to(sandbox: RunningSandbox, moment: int) -> None:
     """Let time pass until the moment."""
-    now = sandbox.ask("GET", "clock")["now"]
-    sandbox.advance(max(0, moment - now))
+    sandbox.advance(max(0, moment - sandbox.now()))
 
 
 def period(subscription: stripe.Subscription) -> tuple[int, int]:

@@ -53,6 +53,23 @@ def test_a_lookup_key_stands_for_one_price_at_a_time(client: stripe.StripeClient
     assert client.v1.prices.retrieve(old.id).lookup_key is None
 
 
+def test_a_new_price_takes_over_a_lookup_key_as_it_is_made(client: stripe.StripeClient) -> None:
+    old = monthly_price(client, lookup_key="team_monthly", metadata={"version": "1"})
+
+    with pytest.raises(stripe.InvalidRequestError, match="already uses that lookup key"):
+        monthly_price(client, lookup_key="team_monthly")
+    new = monthly_price(
+        client, lookup_key="team_monthly", transfer_lookup_key=True, metadata={"version": "2"}
+    )
+
+    (found,) = client.v1.prices.list(
+        {"lookup_keys": ["team_monthly"], "active": True, "expand": ["data.product"]}
+    ).data
+    assert (found.id, found.metadata.to_dict()) == (new.id, {"version": "2"})
+    assert isinstance(found.product, stripe.Product)
+    assert client.v1.prices.retrieve(old.id).lookup_key is None
+
+
 def test_a_withdrawn_price_is_not_among_the_active(client: stripe.StripeClient) -> None:
     price = monthly_price(client)
 

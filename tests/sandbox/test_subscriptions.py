@@ -1,8 +1,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
-from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -13,8 +11,6 @@ from tests.sandbox.sandbox_process import DAY, HOUR, RunningSandbox, running_san
 from tests.sandbox.subscribers import (
     DECLINES,
     advance_to,
-    day,
-    events_since,
     invoices,
     monthly_price,
     period,
@@ -49,55 +45,6 @@ def test_a_subscription_is_active_once_its_first_invoice_is_paid(
     (row,) = sandbox.payments(customer=customer.id)
     assert (row["amount"], row["status"]) == (59900, "succeeded")
     assert told(client, made) == ["customer.subscription.created"]
-
-
-@pytest.mark.parametrize("behavior", ["allow_incomplete", "default_incomplete"])
-def test_without_a_first_payment_a_subscription_is_incomplete_and_expires(
-    sandbox: RunningSandbox,
-    client: stripe.StripeClient,
-    customer: stripe.Customer,
-    behavior: str,
-) -> None:
-    use_card(client, customer, DECLINES)
-    made = subscribe(client, customer, payment_behavior=behavior)
-    (invoice,) = invoices(client, made)
-    assert (made.status, invoice.status) == ("incomplete", "open")
-
-    sandbox.advance(22 * HOUR)
-    early = client.v1.subscriptions.retrieve(made.id).status
-    sandbox.advance(HOUR)
-
-    late = client.v1.subscriptions.retrieve(made.id)
-    assert (early, late.status) == ("incomplete", "incomplete_expired")
-    assert late.ended_at == made.created + 23 * HOUR
-    assert [one.status for one in invoices(client, made)] == ["void"]
-    assert sandbox.payments(customer=customer.id, status="succeeded") == []
-
-
-def test_paying_the_first_invoice_late_starts_the_subscription(
-    client: stripe.StripeClient, customer: stripe.Customer
-) -> None:
-    made = subscribe(client, customer, payment_behavior="default_incomplete")
-
-    client.v1.invoices.pay(str(made.latest_invoice))
-
-    assert client.v1.subscriptions.retrieve(made.id).status == "active"
-    assert told(client, made)[-1] == "customer.subscription.updated"
-
-
-def test_confirming_the_first_intent_starts_the_subscription(
-    sandbox: RunningSandbox, client: stripe.StripeClient, customer: stripe.Customer
-) -> None:
-    made = subscribe(client, customer, payment_behavior="default_incomplete")
-    (payment,) = client.v1.invoice_payments.list({"invoice": str(made.latest_invoice)}).data
-
-    client.v1.payment_intents.confirm(
-        str(payment.payment.payment_intent), {"payment_method": default_card(customer)}
-    )
-
-    assert client.v1.subscriptions.retrieve(made.id).status == "active"
-    assert [one.status for one in invoices(client, made)] == ["paid"]
-    assert len(sandbox.payments(customer=customer.id)) == 1
 
 
 def test_nothing_is_made_when_an_incomplete_subscription_is_an_error(
@@ -138,93 +85,6 @@ def test_a_customer_without_a_card_cannot_subscribe(client: stripe.StripeClient)
         subscribe(client, stranger)
 
     assert refused.value.code == "resource_missing"
-
-
-def test_a_renewal_is_a_draft_for_an_hour_and_then_paid(
-    sandbox: RunningSandbox, client: stripe.StripeClient, customer: stripe.Customer
-) -> None:
-    made = subscribe(client, customer)
-    _, end = period(made)
-
-    advance_to(sandbox, end)
-    renewed = client.v1.subscriptions.retrieve(made.id)
-    draft = client.v1.invoices.retrieve(str(renewed.latest_invoice))
-    sandbox.advance(HOUR)
-    paid = client.v1.invoices.retrieve(draft.id)
-
-    assert (renewed.status, period(renewed)[0]) == ("active", end)
-    assert (draft.status, draft.billing_reason, draft.created) == (
-        "draft",
-        "subscription_cycle",
-        end,
-    )
-    assert draft.automatically_finalizes_at == end + HOUR
-    assert (paid.status, paid.amount_paid) == ("paid", 59900)
-    assert paid.status_transitions.paid_at == end + HOUR
-    (line,) = paid.lines.data
-    assert (line.period.start, line.period.end) == period(renewed)
-    assert len(sandbox.payments(customer=customer.id, status="succeeded")) == 2
-
-
-def test_a_subscription_begun_on_the_31st_is_billed_on_the_last_day_of_short_months(
-    sandbox: RunningSandbox, client: stripe.StripeClient, customer: stripe.Customer
-) -> None:
-    now = datetime.fromtimestamp(sandbox.ask("GET", "clock")["now"], UTC)
-    advance_to(sandbox, int(datetime(now.year + 1, 1, 31, 12, tzinfo=UTC).timestamp()))
-    made = subscribe(client, customer)
-
-    sandbox.advance(150 * DAY)
-
-    starts = [day(invoice.lines.data[0].period.start)[5:] for invoice in invoices(client, made)]
-    leap = (now.year + 1) % 4 == 0
-    assert starts == ["01-31", "02-29" if leap else "02-28", "03-31", "04-30", "05-31", "06-30"]
-
-
-def test_one_jump_of_fourteen_months_is_fourteen_renewals(
-    sandbox: RunningSandbox, client: stripe.StripeClient, customer: stripe.Customer
-) -> None:
-    made = subscribe(client, customer)
-
-    sandbox.advance(14 * 31 * DAY)
-
-    every = invoices(client, made)
-    assert [invoice.status for invoice in every] == ["paid"] * 15
-    lines = [invoice.lines.data[0].period for invoice in every]
-    assert all(one.end == following.start for one, following in pairwise(lines))
-    assert len(sandbox.payments(customer=customer.id, status="succeeded")) == 15
-
-
-def test_a_jump_ends_where_small_steps_do(
-    sandbox: RunningSandbox, client: stripe.StripeClient
-) -> None:
-    def life(steps: int) -> list[tuple[str, int]]:
-        """What was told of a weekly subscriber whose card declines from now on, and when."""
-        subscriber = client.v1.customers.create()
-        use_card(client, subscriber, "pm_card_visa")
-        made = subscribe(client, subscriber, price=weekly.id)
-        use_card(client, subscriber, DECLINES)
-        for _ in range(steps):
-            sandbox.advance(30 * DAY // steps)
-        about = {made.id, *(invoice.id for invoice in invoices(client, made))}
-        events = events_since(client, made.created)
-        return [
-            (event.type, event.created - made.created)
-            for event in events
-            if event.data.object["id"] in about
-        ]
-
-    weekly = client.v1.prices.create(
-        {
-            "currency": "usd",
-            "unit_amount": 900,
-            "recurring": {"interval": "week"},
-            "product_data": {"name": "Weekly"},
-        }
-    )
-    at_once, in_steps = life(1), life(120)
-
-    assert at_once[0] == ("customer.subscription.deleted", 22 * DAY + HOUR)
-    assert at_once == in_steps
 
 
 def test_canceled_at_period_end_it_ends_unrenewed(
@@ -314,6 +174,22 @@ def test_subscriptions_are_listed_by_customer_price_and_status(
         listed({"status": "asleep"})
 
 
+def test_all_subscriptions_of_a_customer_are_walked_with_their_metadata(
+    client: stripe.StripeClient, customer: stripe.Customer
+) -> None:
+    price = monthly_price(client).id
+    made = [
+        subscribe(client, customer, price=price, metadata={"version": str(number)})
+        for number in range(5)
+    ]
+    client.v1.subscriptions.cancel(made[2].id)
+
+    pages = client.v1.subscriptions.list({"customer": customer.id, "status": "all", "limit": 2})
+
+    found = [(one.id, one.metadata["version"]) for one in pages.auto_paging_iter()]
+    assert found == [(one.id, str(number)) for number, one in enumerate(made)][::-1]
+
+
 def test_the_same_key_subscribes_once(
     sandbox: RunningSandbox, client: stripe.StripeClient, customer: stripe.Customer
 ) -> None:
@@ -349,15 +225,3 @@ def test_a_wrong_subscription_is_refused_by_name(
         subscribe(client, customer, **params)
 
     assert (refused.value.code, refused.value.param) == (code, param)
-
-
-def test_another_plan_is_not_changed_in_place(
-    client: stripe.StripeClient, customer: stripe.Customer
-) -> None:
-    made = subscribe(client, customer)
-    (item,) = made["items"].data
-
-    with pytest.raises(stripe.InvalidRequestError) as refused:
-        client.v1.subscriptions.update(made.id, {"items": [{"id": item.id, "quantity": 2}]})
-
-    assert (refused.value.code, refused.value.param) == ("sandbox_unsupported", "items")

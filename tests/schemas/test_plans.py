@@ -1,13 +1,15 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import date
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from schemas.plans import BadPlans, PlanVersion, load_plans
+from schemas.plans import DEFAULT_FILE, BadPlans, PlanVersion, install_plans, load_plans
 from tests.builders import usd
+from tests.schemas.plan_files import GOOD, version
+from tests.test_documentation import named, rows
 
 TODAY = date(2026, 3, 15)
 
@@ -22,6 +24,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     "pro": {
         "price": usd(15),
         "subscription": usd(599),
+        "after_cancel_plan": "payg",
         "included_credits": 10,
         "rollover_credits_max": 10,
     },
@@ -55,28 +58,6 @@ def test_no_other_plan_is_shipped() -> None:
 
     assert codes == ["trial", "payg", "pro"]
     assert [shipped.title(code) for code in codes] == ["Trial", "Pay as you go", "Pro"]
-
-
-GOOD = """
-[one]
-title = "One"
-[[one.versions]]
-effective = 2026-01-01
-price = { amount = 100, currency = "usd" }
-[[one.versions]]
-effective = 2026-06-01
-price = { amount = 200, currency = "usd" }
-"""
-
-
-@pytest.fixture
-def written(tmp_path: Path) -> Any:
-    def write(text: str | bytes) -> Path:
-        file = tmp_path / "plans.toml"
-        file.write_bytes(text if isinstance(text, bytes) else text.encode())
-        return file
-
-    return write
 
 
 @pytest.mark.parametrize(
@@ -148,93 +129,31 @@ def test_a_plan_that_is_not_there_is_told_with_those_that_are(written: Any, ask:
         plans.title("two")
 
 
-def version(line: str) -> str:
-    return f'[one]\ntitle = "One"\n[[one.versions]]\neffective = 2026-01-01\n{line}\n'
+@pytest.fixture
+def shipped_again() -> Iterator[None]:
+    """For the tests after this one."""
+    yield
+    install_plans(DEFAULT_FILE)
 
 
-BAD: dict[str, tuple[str | bytes, str]] = {
-    "no TOML": ("[one", "plans.toml"),
-    "no UTF-8": (b'[one]\ntitle = "\xff"\n', "plans.toml"),
-    "a plan that is a number": ("one = 1\n", "plans.toml"),
-    "no title": ("[one]\n[[one.versions]]\neffective = 2026-01-01\n", "title"),
-    "no versions": ('[one]\ntitle = "One"\n', "versions"),
-    "versions of nothing": ('[one]\ntitle = "One"\nversions = []\n', "versions"),
-    "no date": ('[one]\ntitle = "One"\n[[one.versions]]\n', "versions.0.effective"),
-    "a date that is none": (version("")[:-1].replace("2026-01-01", '"soon"'), "effective"),
-    "an unheard-of term": (version("discount = 5"), "versions.0.discount"),
-    "an unheard-of word beside the title": (version("") + "[one.more]\n", "more"),
-    "a price in floats": (
-        version('price = { amount = 29.0, currency = "usd" }'),
-        "versions.0.price",
-    ),
-    "a price of nothing": (
-        version('price = { amount = 0, currency = "usd" }'),
-        "versions.0.price",
-    ),
-    "a negative price": (
-        version('price = { amount = -1, currency = "usd" }'),
-        "versions.0.price",
-    ),
-    "a price without a currency": (version("price = { amount = 1 }"), "versions.0.price"),
-    "a price in capitals": (
-        version('price = { amount = 1, currency = "USD" }'),
-        "versions.0.price",
-    ),
-    "a price that is a word": (version('price = "free"'), "versions.0.price"),
-    "a truth for a price": (
-        version('price = { amount = true, currency = "usd" }'),
-        "versions.0.price",
-    ),
-    "negative credits": (version("signup_credits = -1"), "versions.0.signup_credits"),
-    "half a credit": (version("signup_credits = 0.5"), "versions.0.signup_credits"),
-    "credits in words": (version('signup_credits = "5"'), "versions.0.signup_credits"),
-    "too many credits": (version("included_credits = 1000001"), "versions.0.included_credits"),
-    "a card that leads to no plan": (version('billing_added_plan = "two"'), "billing_added_plan"),
-    "an unheard-of way to collect": (version('collect = "sometimes"'), "versions.0.collect"),
-    "days that do not rise": (version("retry_days = [1, 1]"), "versions.0.retry_days"),
-    "days that fall": (version("retry_days = [3, 1]"), "versions.0.retry_days"),
-    "a try on the day itself": (version("retry_days = [0, 1]"), "versions.0.retry_days"),
-    "a try in a year": (version("retry_days = [1, 365]"), "versions.0.retry_days"),
-    "half a day": (version("retry_days = [0.5]"), "versions.0.retry_days"),
-    "days in words": (version('retry_days = ["1"]'), "versions.0.retry_days"),
-    "days that are one number": (version("retry_days = 3"), "versions.0.retry_days"),
-    "dates that do not rise": (
-        version("") + "[[one.versions]]\neffective = 2026-01-01\n",
-        "versions",
-    ),
-    "dates that fall": (
-        version("") + "[[one.versions]]\neffective = 2025-01-01\n",
-        "versions",
-    ),
-}
+@pytest.mark.usefixtures("shipped_again")
+def test_an_installed_catalogue_is_the_one_that_is_loaded(written: Any) -> None:
+    install_plans(written(GOOD))
+
+    assert list(load_plans().plans) == ["one"]
+    assert list(load_plans(DEFAULT_FILE).plans) == ["trial", "payg", "pro"]
 
 
-@pytest.mark.parametrize(("text", "field"), BAD.values(), ids=BAD)
-def test_a_bad_catalogue_is_refused_by_file_and_field(
-    written: Any, text: str | bytes, field: str
-) -> None:
-    file = written(text)
+def test_a_bad_catalogue_is_not_installed(written: Any) -> None:
+    before = load_plans()
 
-    with pytest.raises(BadPlans) as refused:
-        load_plans(file)
+    with pytest.raises(BadPlans):
+        install_plans(written("[one"))
 
-    assert str(refused.value).startswith(f"{file}: ")
-    assert field in str(refused.value)
+    assert load_plans() is before
 
 
-def test_a_bad_catalogue_names_the_plan_that_is_wrong(written: Any) -> None:
-    file = written(GOOD + version("discount = 5").replace("one", "second"))
+def test_every_field_of_a_version_is_documented() -> None:
+    listed = {named(field)[0] for field, _, _ in rows("docs/plans.md", "The catalogue")}
 
-    with pytest.raises(BadPlans) as refused:
-        load_plans(file)
-
-    assert "second" in str(refused.value)
-
-
-def test_a_catalogue_that_is_not_there_is_told_by_its_name(tmp_path: Path) -> None:
-    file = tmp_path / "missing.toml"
-
-    with pytest.raises(BadPlans, match=r"missing\.toml"):
-        load_plans(file)
-
-    assert not file.exists()
+    assert listed == PlanVersion.model_fields.keys()

@@ -67,6 +67,7 @@ def fill(engine: Engine, owner: Engine) -> None:
         add_frozen_charge(owner, customer_id)
         add_money_back(engine, customer_id)
         add_subscription(engine, customer_id)
+        add_statement(engine, customer_id)
     settle_events(engine, deployed("early", "stranger"))
     settle_entries(engine, [entry(b"not an event")])
     with engine.begin() as tx:
@@ -109,8 +110,14 @@ def add_money_back(engine: Engine, customer_id: str) -> None:
 def add_subscription(engine: Engine, customer_id: str) -> None:
     month = {"period_start": NOW, "period_end": NOW + 30 * DAY, "recorded_at": NOW}
     of = {"customer_id": customer_id, "subscription_id": f"sub_{customer_id}"}
-    standing = {"status": "active", "cancel_at_period_end": False}
+    standing = {"status": "active", "cancel_at_period_end": False, "anchor": NOW}
     paid = {"invoice_id": f"in_{customer_id}", "status": "paid", "amount": 100, "currency": "usd"}
     with engine.begin() as tx:
         tx.execute(insert(tables.subscriptions).values(of | standing | month))
         tx.execute(insert(tables.invoices).values(of | paid | month))
+
+
+def add_statement(engine: Engine, customer_id: str) -> None:
+    row = {"customer_id": customer_id, "number": 1, "body": {}, "recorded_at": NOW}
+    with engine.begin() as tx:
+        tx.execute(insert(tables.statements).values(row))

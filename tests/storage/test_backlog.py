@@ -1,14 +1,16 @@
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import pytest
 from sqlalchemy import Engine
 
+from schemas.inbox import PARTITIONS
 from tests.builders import (
     DAY,
     HOUR,
+    MARCH,
     NOW,
     add_customer,
     deployed,
@@ -17,11 +19,13 @@ from tests.builders import (
     outcomes,
     settle_events,
 )
+from worker.clock import Clock
+from worker.rollover import roll_over
 from worker.settle import settle_backlog
 from worker.storage import bulk, tables
 from worker.storage.backlog import due_backlogs
 
-MARCH, FEBRUARY = datetime(2026, 3, 1, tzinfo=UTC), datetime(2026, 2, 1, tzinfo=UTC)
+PRO = {"plan": "pro", "subscription_id": "sub_1", "anchor": MARCH.start}
 
 
 def hold(engine: Engine, customer_id: str = "acme", **standing: Any) -> None:
@@ -43,17 +47,24 @@ STANDINGS: dict[str, tuple[dict[str, Any], bool]] = {
     "accepted, past due": ({"accepted_held_until": NOW, "past_due": True}, False),
     "a cap with room": ({"spending_cap": 2900}, True),
     "a cap with room left this month": (
-        {"spending_cap": 5800, "spent": 2900, "spent_cycle": MARCH},
+        {"spending_cap": 5800, "spent": 2900},
         True,
     ),
     "a cap that is used up": (
-        {"spending_cap": 2900, "spent": 2900, "spent_cycle": MARCH},
+        {"spending_cap": 2900, "spent": 2900},
         False,
     ),
-    "a cap that was used up last month": (
-        {"spending_cap": 2900, "spent": 2900, "spent_cycle": FEBRUARY},
+    "accepted, the period is not paid": ({"accepted_held_until": NOW} | PRO, False),
+    "a cap, the period is not paid": ({"spending_cap": 1500} | PRO, False),
+    "accepted, the last period is paid": (
+        {"accepted_held_until": NOW, "paid_until": MARCH.start} | PRO,
+        False,
+    ),
+    "accepted, the period is paid": (
+        {"accepted_held_until": NOW, "paid_until": MARCH.end} | PRO,
         True,
     ),
+    "a credit, the period is not paid": ({"credits": 1} | PRO, True),
     "a cap, no card": ({"spending_cap": 2900, "card": False}, False),
 }
 
@@ -140,7 +151,7 @@ def test_what_the_cap_held_last_month_settles_this_month_though_nothing_new_come
     assert outcomes(engine) == {"paid": "charged", "above-the-cap": "held"}
 
     april = NOW + 20 * DAY
-    for customer_id in due(engine, april):
-        settle_backlog(customer_id, engine, april)
+    everywhere = dict.fromkeys(range(PARTITIONS), april)
+    roll_over(["acme"], engine, everywhere, Clock(april - Clock().wall()))
 
     assert outcomes(engine) == {"paid": "charged", "above-the-cap": "charged"}

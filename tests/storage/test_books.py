@@ -17,6 +17,7 @@ from schemas.plans import load_plans
 from tests.builders import (
     DAY,
     HOUR,
+    MARCH,
     NOW,
     PLAN_DATE,
     add_customer,
@@ -81,7 +82,6 @@ def test_a_book_is_what_the_row_says_with_the_price_of_its_plan(engine: Engine) 
         past_due=True,
         spending_cap=5000,
         spent=1500,
-        spent_cycle=NOW.replace(day=1, hour=0),
         accepted_held_until=NOW,
         clock_offset=DAY,
     )
@@ -93,7 +93,6 @@ def test_a_book_is_what_the_row_says_with_the_price_of_its_plan(engine: Engine) 
         past_due=True,
         spending_cap=5000,
         spent=1500,
-        spent_cycle=NOW.replace(day=1, hour=0),
         accepted_held_until=NOW,
         clock_offset=DAY,
         fresh_charge_id=read.fresh_charge_id,
@@ -230,7 +229,11 @@ def test_a_posted_book_reads_back_equal(engine: Engine) -> None:
         written.plan, written.past_due, written.has_payment_method = "pro", True, False
         written.parked_at, written.parked_why, written.released_at = NOW, "why", NOW - DAY
         written.spending_cap, written.spent = 12345, 678
-        written.spent_cycle = written.accepted_at = written.accepted_held_until = NOW
+        written.accepted_at = written.accepted_held_until = NOW
+        written.cycle, written.closing_start = 2, MARCH.start
+        written.cycle_start, written.cycle_end = NOW, NOW + 31 * DAY
+        written.subscription_id, written.subscription_status = "sub_1", "past_due"
+        written.anchor, written.paid_until, written.ends_with_period = NOW, NOW + 31 * DAY, True
         written.move("grant", 7, "gift", happened_at=NOW, recorded_at=NOW)
         for kind in ("charge", "unapplied_in", "apply", "refund", "dispute_opened"):
             written.move(kind, 29, "why", happened_at=NOW, recorded_at=NOW)

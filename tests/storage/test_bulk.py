@@ -28,7 +28,7 @@ FULL = fix(
 EMPTY = fix("empty")
 TRANSFER = Transfer(
     "acme", 2**62, "pay", "receivable", "cash", "usd", 2**62, "pi_1",
-    None, None, "ch_1", NOW, NOW, bytes(range(32)),
+    None, None, "ch_1", 2**31 - 1, NOW, NOW, bytes(range(32)),
 )  # fmt: skip
 USAGE = ("acme", MARCH, date(2026, 3, 15), "acme/shop")
 

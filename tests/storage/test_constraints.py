@@ -21,11 +21,26 @@ def transfer(**changed: str) -> str:
         "unit": "'credit'",
         "amount": "1",
         "source_key": "'new'",
+        "cycle": "1",
         "happened_at": "now()",
         "recorded_at": "now()",
         "hash": HASH,
     } | changed
     return inserted("transfers", values)
+
+
+def opened(customer_id: str) -> str:
+    values = {
+        "customer_id": f"'{customer_id}'",
+        "plan": "'payg'",
+        "plan_version": "'2026-01-01'",
+        "currency": "'usd'",
+        "head": HASH,
+        "cycle_start": "'2026-03-01Z'",
+        "cycle_end": "'2026-04-01Z'",
+        "due_at": "'2026-04-01Z'",
+    }
+    return inserted("books", values)
 
 
 def charge(**changed: str) -> str:
@@ -88,9 +103,9 @@ ALLOWED = {
 
 HISTORY = {
     f"{verb} of {table}": statement.format(table=table)
-    for table in ("transfers", "events", "claims")
+    for table in ("transfers", "events", "claims", "statements")
     for verb, statement in {
-        "change": "UPDATE {table} SET fix_id = 'another'",
+        "change": "UPDATE {table} SET customer_id = 'another'",
         "removal": "DELETE FROM {table}",
         "truncation": "TRUNCATE {table}",
     }.items()
@@ -104,6 +119,7 @@ WORKER_DENIED = HISTORY | {
     "removal of a line": "DELETE FROM charge_lines",
     "removal of an attempt": "DELETE FROM attempts",
     "removal of a grant": "DELETE FROM grants",
+    "removal of a cycle": "DELETE FROM cycles",
     "removal of usage": "DELETE FROM usage",
     "removal from quarantine": "DELETE FROM quarantine",
     "removal of a webhook": "DELETE FROM stripe_events",
@@ -128,6 +144,7 @@ WORKER_DENIED = HISTORY | {
 
 REFUSED: dict[str, tuple[str, str]] = {
     "negative credits": ("UPDATE books SET credits = -1, issued = 1", CHECK),
+    "negative expiry": ("UPDATE books SET expired = -1, issued = issued + 1", CHECK),
     "negative consumption": ("UPDATE books SET consumed = -1, issued = issued + 1", CHECK),
     "unbalanced credits": ("UPDATE books SET credits = credits + 1", CHECK),
     "unbalanced money": ("UPDATE books SET cash = cash + 1", CHECK),
@@ -145,13 +162,11 @@ REFUSED: dict[str, tuple[str, str]] = {
     "negative spending": ("UPDATE books SET spent = -1", CHECK),
     "a head that is no hash": ("UPDATE books SET head = '\\x00'", CHECK),
     "a book of nobody": (
-        "INSERT INTO books (customer_id, plan, plan_version, currency, head)"
-        f" VALUES ('nobody', 'payg', '2026-01-01', 'usd', {HASH})",
+        opened("nobody"),
         FOREIGN,
     ),
     "a second book": (
-        "INSERT INTO books (customer_id, plan, plan_version, currency, head)"
-        f" VALUES ('acme', 'payg', '2026-01-01', 'usd', {HASH})",
+        opened("acme"),
         UNIQUE,
     ),
     "a customer with a strange id": (

@@ -17,6 +17,8 @@ from worker.storage.stripe_events import store_event
 PER_CUSTOMER = (
     "customers",
     "books",
+    "cycles",
+    "statements",
     "grants",
     "fixes",
     "events",
@@ -33,7 +35,16 @@ PER_CUSTOMER = (
     "parked_entries",
     "quarantine",
 )
-HIDDEN = ("claims", "entry_tries", "collecting", "drifts")
+HIDDEN = (
+    "claims",
+    "entry_tries",
+    "collecting",
+    "drifts",
+    "fees_read",
+    "clock",
+    "subscription_orders",
+    "top_ups",
+)
 UNWRITTEN = (*(each for each in PER_CUSTOMER if each != "parked_entries"), *HIDDEN)
 WRITES = ("INSERT INTO {} SELECT * FROM {}", "UPDATE {} SET customer_id = NULL", "DELETE FROM {}")
 

@@ -13,6 +13,7 @@ from sqlalchemy.exc import IntegrityError
 from tests.builders import (
     DAY,
     HOUR,
+    MARCH,
     MINUTE,
     NOW,
     add_customer,
@@ -24,6 +25,7 @@ from tests.builders import (
     settle_entries,
     settle_events,
 )
+from worker.billing.cycles import SWEPT_WITHIN, spread
 from worker.billing.hints import Webhook
 from worker.billing.ledger import NO_HEAD
 from worker.storage import tables
@@ -394,11 +396,16 @@ def test_a_first_book_is_empty_and_starts_the_chain(engine: Engine) -> None:
         store_customer(tx, Customer("acme", None, None, None, None, False, NOW))
 
     with engine.begin() as tx:
-        open_first_book(tx, "acme", "trial", NOW.date(), "usd")
+        open_first_book(tx, "acme", "trial", NOW.date(), "usd", NOW)
 
     stored = one_row(engine, tables.books)
     assert (stored["head"], stored["seq"], stored["credits"]) == (NO_HEAD, 0, 0)
     assert (stored["plan"], stored["has_payment_method"]) == ("trial", False)
+    assert (stored["cycle"], stored["cycle_start"], stored["cycle_end"]) == (1, *MARCH)
+    assert stored["due_at"] == MARCH.end + spread("acme", SWEPT_WITHIN)
+    first = one_row(engine, tables.cycles)
+    assert (first["number"], first["starts_at"], first["ends_at"]) == (1, *MARCH)
+    assert (first["status"], first["follows"]) == ("open", None)
 
 
 def test_a_customer_is_found_by_what_stripe_calls_them(engine: Engine) -> None:

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import pytest
 from sqlalchemy import Engine
 
 from tests.at_stripe import invoiced, subscribed
 from tests.builders import DAY, NOW, add_customer, one_row, rows_of
 from worker.billing.stripe_objects import StripeInvoice
+from worker.billing.subscriptions import ENDED
 from worker.storage import tables
 from worker.storage.subscriptions import save_invoice, save_subscription, status_of_invoice
 
@@ -76,6 +78,24 @@ def test_a_subscription_is_kept_as_stripe_told_of_it_last(engine: Engine) -> Non
         "period_start": NOW,
         "period_end": NOW + 31 * DAY,
         "cancel_at_period_end": True,
+        "anchor": NOW,
+        "ended_at": None,
+        "order_id": None,
+        "invoice_id": "in_1",
         "recorded_at": NOW,
     }
     assert (second["subscription_id"], second["status"]) == ("sub_2", "active")
+
+
+@pytest.mark.parametrize("ended", ENDED)
+def test_a_subscription_that_has_ended_stays_so_whatever_is_read_late(
+    engine: Engine, ended: str
+) -> None:
+    add_customer(engine)
+
+    with engine.begin() as tx:
+        save_subscription(tx, "acme", subscribed(ended, ended_at=NOW), NOW)
+        save_subscription(tx, "acme", subscribed("active"), NOW + DAY)
+
+    kept = one_row(engine, tables.subscriptions)
+    assert (kept["status"], kept["ended_at"]) == (ended, NOW)

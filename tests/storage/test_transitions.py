@@ -15,8 +15,10 @@ S = ChargeStatus
 # initech is nobody's but this module's; it is gone when a statement has been looked at.
 INITECH = (
     "INSERT INTO customers (customer_id, livemode, created_at) VALUES ('initech', false, now())",
-    "INSERT INTO books (customer_id, plan, plan_version, currency, head)"
-    " VALUES ('initech', 'payg', '2026-01-01', 'usd', decode(repeat('00', 32), 'hex'))",
+    "INSERT INTO books"
+    " (customer_id, plan, plan_version, currency, head, cycle_start, cycle_end, due_at)"
+    " VALUES ('initech', 'payg', '2026-01-01', 'usd', decode(repeat('00', 32), 'hex'),"
+    " '2026-03-01Z', '2026-04-01Z', '2026-04-01Z')",
 )
 
 

@@ -8,19 +8,26 @@ from itertools import count
 from schemas.events import Event
 from tests.builders import deployed
 from tests.running import RunningStack, eventually
+from worker.billing.orders import OrderStatus
 from worker.customers import add_payment_method, create_customer
+from worker.subscribe import set_plan
 from worker.usage.history import ChargeLine, FixLine, list_charges, list_fixes
 
 numbers = count(1)
 
 
 def new_customer(stack: RunningStack, plan: str = "trial", card: str | None = None) -> str:
-    """A customer nobody else uses."""
+    """A customer nobody else uses; one on pro has paid for the first month."""
     customer_id = f"story-{next(numbers)}-{datetime.now(UTC):%H%M%S%f}"
     tools = stack.tools
-    create_customer(customer_id, plan, tools.engine, tools.clock)
+    first = "payg" if plan == "pro" else plan
+    create_customer(customer_id, first, tools.engine, tools.clock)
     if card is not None:
         add_payment_method(customer_id, card, tools.engine, tools.stripe, tools.clock)
+    if plan != first:
+        order = set_plan(customer_id, plan, tools.engine, tools.stripe, tools.clock)
+        assert order is not None
+        assert order.status is OrderStatus.DONE
     return customer_id
 
 

@@ -25,7 +25,8 @@ from tests.stack import HastyGateway
 from worker.billing.charges import ChargeStatus
 from worker.billing.refunds import RefundStatus
 from worker.charges import retry_charge
-from worker.customers import add_payment_method, cancel_customer
+from worker.customers import add_payment_method
+from worker.leave import cancel_customer
 from worker.refund import request_refund
 
 S = ChargeStatus
@@ -179,7 +180,7 @@ def test_nothing_is_charged_after_the_customer_cancelled(
         dies(case.collect, case, "confirm", heard=False)
     asked = case.asked_of_the_bank()
 
-    cancel_customer("acme", case.engine, case.clock)
+    cancel_customer("acme", case.engine, case.gateway, case.clock)
 
     if before != "open":
         case.withdraw()

@@ -90,7 +90,7 @@ def test_a_reverted_fix_gives_its_credit_back(stack: RunningStack) -> None:
 
 def test_the_books_are_whole_after_all_of_it(stack: RunningStack) -> None:
     customer = new_customer(stack, "pro", "pm_card_mastercard")
-    stack.post(deployed_now(customer, 5), wait=10)
+    stack.post(deployed_now(customer, 12), wait=10)  # ten of them are included
 
     assert all_paid(stack, customer)
 

@@ -26,9 +26,11 @@ from tests.builders import (
     entry,
     fixes_of,
     give_credits,
+    one_row,
     settle_events,
     usd,
 )
+from worker.storage import tables
 from worker.storage.parked import park
 from worker.usage.current import current_usage
 
@@ -61,7 +63,7 @@ def test_a_customer_nobody_knows_has_no_usage(engine: Engine) -> None:
 def test_usage_counts_every_fix_of_the_cycle_once(engine: Engine) -> None:
     found = usage(engine)
 
-    assert found.cycle == CycleAnswer(start=MARCH, end=APRIL)
+    assert found.cycle == CycleAnswer(number=1, start=MARCH, end=APRIL)
     assert found.fixes == FixCounts(credited=2, charged=4, held=0, reverted=2)
     assert found.repositories == [
         RepositoryUsage(repository="acme/api", fixes=FixCounts(charged=1), charged=usd(29)),
@@ -77,7 +79,9 @@ def test_usage_counts_every_fix_of_the_cycle_once(engine: Engine) -> None:
 def test_usage_says_what_is_charged_paid_and_open(engine: Engine) -> None:
     found = usage(engine)
 
-    assert found.money == MoneyAnswer(charged=usd(4 * 29), paid=usd(2 * 29), open=usd(2 * 29))
+    assert found.money == MoneyAnswer(
+        charged=usd(4 * 29), paid=usd(2 * 29), subscription=usd(0), open=usd(2 * 29)
+    )
     assert found.limits == Limits(spending_cap=usd(4 * 29), spent=usd(4 * 29))
 
 
@@ -88,7 +92,7 @@ def test_usage_shows_the_plan_as_it_is_pinned(engine: Engine) -> None:
     assert (payg.price_per_fix, payg.subscription_price) == (usd(29), None)
     assert (payg.subscription_status, payg.standing) == (None, "good")
     assert (pro.code, pro.price_per_fix) == ("pro", usd(15))
-    assert (pro.subscription_price, pro.subscription_status) == (usd(599), "none")
+    assert (pro.subscription_price, pro.subscription_status) == (usd(599), None)
 
 
 def test_usage_shows_the_last_ten_transactions_newest_first(engine: Engine) -> None:
@@ -112,12 +116,43 @@ def test_a_transaction_is_credits_or_money_never_both(engine: Engine) -> None:
     assert kinds["charge"] == (None, usd(29))
 
 
+def test_usage_shows_where_a_subscription_stands(engine: Engine) -> None:
+    add_customer(
+        engine,
+        "initech",
+        plan="pro",
+        subscription_id="sub_1",
+        subscription_status="past_due",
+        anchor=MARCH,
+        paid_until=MARCH,
+        ends_with_period=True,
+    )
+
+    plan = usage(engine, "initech").plan
+
+    assert (plan.subscription_status, plan.standing) == ("past_due", "past_due")
+    assert (plan.paid_until, plan.ends_at) == (MARCH, APRIL)
+
+
+def test_a_cycle_that_nobody_has_rolled_over_is_over_all_the_same(engine: Engine) -> None:
+    add_customer(engine, "initech", credits=1)
+    give_credits(engine, "initech", 2, "short", expires_at=APRIL)
+
+    found = usage(engine, "initech", now=APRIL + 31 * DAY)
+
+    assert (found.cycle.number, found.cycle.start) == (3, APRIL + 30 * DAY)
+    assert found.credits.balance == 1
+    assert one_row(engine, tables.books, customer_id="initech")["cycle"] == 1
+
+
 def test_the_next_cycle_begins_with_nothing_but_what_is_open(engine: Engine) -> None:
     found = usage(engine, now=APRIL)
 
     assert found.cycle.start == APRIL
     assert found.fixes == FixCounts()
-    assert found.money == MoneyAnswer(charged=usd(0), paid=usd(0), open=usd(58))
+    assert found.money == MoneyAnswer(
+        charged=usd(0), paid=usd(0), subscription=usd(0), open=usd(58)
+    )
     assert found.limits.spent == usd(0)
 
 
@@ -127,7 +162,8 @@ def test_a_fix_of_the_closing_cycle_counts_there(engine: Engine) -> None:
 
     settle_events(engine, deployed("late", "initech", at=just_before), now=APRIL + 30 * MINUTE)
 
-    assert usage(engine, "initech", now=just_before).fixes.charged == 1
+    assert one_row(engine, tables.fixes, customer_id="initech")["cycle_start"] == MARCH
+    assert one_row(engine, tables.usage, customer_id="initech")["cycle_start"] == MARCH
     assert usage(engine, "initech", now=APRIL + HOUR).fixes.charged == 0
 
 
@@ -210,6 +246,8 @@ def test_what_is_parked_is_not_settled_and_holds_freshness_back(engine: Engine) 
 
 # Warnings.
 
+CHARGED_BEFORE = {"revenue": -2900, "cash": 2900}
+NEVER_CHARGED: dict[str, Any] = {"revenue": 0, "cash": 0}
 STANDINGS: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
     "nothing to worry about": ({"credits": 3}, {}),
     "few credits": (
@@ -236,26 +274,51 @@ STANDINGS: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
         },
     ),
     "never charged, and no credit is left": (
-        {"spent_cycle": None},
+        NEVER_CHARGED,
         {
             "first_charge": "No credit is left: the next fix is the first that costs money, $29.00;"
             " no spending cap is set."
         },
     ),
     "never charged, with a cap": (
-        {"spent_cycle": None, "spending_cap": 5800},
+        NEVER_CHARGED | {"spending_cap": 5800},
         {
             "first_charge": "No credit is left: the next fix is the first that costs money, $29.00;"
             " the spending cap is $58.00."
         },
     ),
     "never charged, with a credit left": (
-        {"spent_cycle": None, "credits": 1},
+        NEVER_CHARGED | {"credits": 1},
         {"low_credit": "1 credit is left; after that each fix costs $29.00."},
     ),
     "never charged, without a price": (
-        {"spent_cycle": None, "plan": "trial"},
+        NEVER_CHARGED | {"plan": "trial"},
         {"low_credit": "No credit is left; new fixes are held."},
+    ),
+    "the period is not paid": (
+        {"credits": 3, "plan": "pro", "subscription_id": "sub_1", "anchor": MARCH},
+        {
+            "unpaid_period": "The subscription's invoice is not paid yet; what credits don't cover"
+            " is held."
+        },
+    ),
+    "one credit, and the period is not paid": (
+        {"credits": 1, "plan": "pro", "subscription_id": "sub_1", "anchor": MARCH},
+        {
+            "unpaid_period": "The subscription's invoice is not paid yet; what credits don't cover"
+            " is held.",
+            "low_credit": "1 credit is left; after that new fixes are held.",
+        },
+    ),
+    "the period is paid": (
+        {
+            "credits": 3,
+            "plan": "pro",
+            "subscription_id": "sub_1",
+            "anchor": MARCH,
+            "paid_until": APRIL,
+        },
+        {},
     ),
     "parked": (
         {"credits": 3, "parked_at": NOW, "parked_why": "the customer cancelled"},
@@ -286,7 +349,8 @@ STANDINGS: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
             "credits": 3,
             "spending_cap": 1000,
             "spent": 1000,
-            "spent_cycle": datetime(2026, 2, 1, tzinfo=UTC),
+            "cycle_start": datetime(2026, 2, 1, tzinfo=UTC),
+            "cycle_end": MARCH,
         },
         {},
     ),
@@ -305,7 +369,7 @@ STANDINGS: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
 def test_a_customer_is_warned_before_it_costs_or_stops_something(
     engine: Engine, standing: dict[str, Any], expected: dict[str, str]
 ) -> None:
-    add_customer(engine, "initech", **({"spent_cycle": MARCH} | standing))
+    add_customer(engine, "initech", **(CHARGED_BEFORE | standing))
 
     found = usage(engine, "initech")
 

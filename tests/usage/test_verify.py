@@ -6,6 +6,7 @@ import pytest
 from sqlalchemy import Engine
 
 from tests.builders import rows_of
+from tests.stating import close_march
 from worker.storage import tables
 from worker.stripe_gateway import StripeGateway
 from worker.usage.verify import QUERIES, SHOWN_MAX, verify
@@ -20,6 +21,8 @@ CREDITS = "credits_equal_grants"
 HELD = "held_equals_backlog"
 USAGE = "usage_equals_ledger"
 STUCK = "nothing_stuck"
+CYCLES = "cycles_whole"
+STATEMENTS = "statements_equal_ledger"
 STRIPE = "money_equals_stripe"
 
 ACME = "WHERE customer_id = 'acme'"
@@ -63,13 +66,15 @@ TAMPERINGS: dict[str, tuple[str, set[str]]] = {
     ),
     "a transfer slipped in": (
         "INSERT INTO transfers SELECT customer_id, 1000, kind, from_account, to_account, unit,"
-        " amount, 'slipped-in', NULL, grant_id, charge_id, happened_at, recorded_at, hash"
+        " amount, 'slipped-in', NULL, grant_id, charge_id, cycle, happened_at, recorded_at,"
+        " hash"
         f" FROM transfers {ACME} AND source_key = 'owed-1'",
         {BALANCES, CHAIN},
     ),
     "a fix paid twice": (
         "INSERT INTO transfers SELECT customer_id, 1000, kind, from_account, to_account, unit,"
-        " amount, 'twice', fix_id, grant_id, charge_id, happened_at, recorded_at, hash"
+        " amount, 'twice', fix_id, grant_id, charge_id, cycle, happened_at, recorded_at,"
+        " hash"
         f" FROM transfers {ACME} AND source_key = 'owed-1'",
         {BALANCES, CHAIN, ONCE},
     ),
@@ -198,6 +203,54 @@ TAMPERINGS: dict[str, tuple[str, set[str]]] = {
         {STUCK},
     ),
     "a charge removed": (f"DELETE FROM charges {ACME} AND status = 'open'", {RECEIVABLE}),
+    "a cycle removed": (f"DELETE FROM cycles {ACME}", {CYCLES}),
+    "a cycle skipped": (f"UPDATE cycles SET number = 2, follows = 1 {ACME}", {CYCLES}),
+    "a cycle that began earlier": (
+        f"UPDATE cycles SET starts_at = starts_at - interval '1 day' {ACME}",
+        {CYCLES},
+    ),
+    "the open cycle called closing": (f"UPDATE cycles SET status = 'closing' {ACME}", {CYCLES}),
+    "a statement too early": (
+        f"INSERT INTO statements SELECT customer_id, cycle, '{{}}', now() FROM books {ACME}",
+        {STATEMENTS},
+    ),
+}
+# The same, once March is over and its statements are written.
+TOLD = f"UPDATE statements SET body = jsonb_set(body, %s) {ACME}"
+TAMPERINGS_OF_THE_PAST: dict[str, tuple[str, set[str]]] = {
+    "a statement removed": (f"DELETE FROM statements {ACME}", {STATEMENTS}),
+    "a statement that nobody knows of": (
+        f"UPDATE cycles SET stated_at = NULL {ACME} AND number = 1",
+        {STATEMENTS},
+    ),
+    "another amount told": (
+        TOLD % "'{movements,0,money,amount}', '1'",
+        {STATEMENTS},
+    ),
+    "fewer transfers told": (TOLD % "'{movements,0,transfers}', '1'", {STATEMENTS}),
+    "another balance told": (TOLD % "'{balances,cash}', '1'", {STATEMENTS}),
+    "another beginning told": (TOLD % "'{balances_before,cash}', '1'", {STATEMENTS}),
+    "a movement left out": (
+        f"UPDATE statements SET body = body #- '{{movements,0}}' {ACME}",
+        {STATEMENTS},
+    ),
+    "a transfer moved into another cycle": (
+        f"UPDATE transfers SET cycle = 2 {ACME} AND seq = 1",
+        {CHAIN, STATEMENTS},
+    ),
+    "a closed cycle called closing": (
+        f"UPDATE cycles SET status = 'closing', stated_at = NULL {ACME} AND number = 1;"
+        f" DELETE FROM statements {ACME}",
+        {CYCLES},
+    ),
+    "a cycle that ended earlier": (
+        f"UPDATE cycles SET ends_at = ends_at - interval '1 day' {ACME} AND number = 1",
+        {CYCLES},
+    ),
+    "a book in another cycle": (
+        f"UPDATE books SET cycle = 3 {ACME}",
+        {CYCLES},
+    ),
 }
 
 
@@ -250,8 +303,33 @@ def test_a_payment_by_bank_may_take_its_time(
     assert found == red
 
 
+@pytest.mark.parametrize(
+    ("statement", "found"), TAMPERINGS_OF_THE_PAST.values(), ids=TAMPERINGS_OF_THE_PAST
+)
+def test_what_is_tampered_with_in_a_closed_cycle_is_found(
+    engine: Engine, owner: Engine, statement: str, found: set[str]
+) -> None:
+    close_march(engine)
+    honest = failing(engine)
+    unlock_cycles(owner)
+    tamper(owner, statement)
+
+    red = failing(engine)
+
+    assert honest == set()
+    assert red == found
+
+
+def unlock_cycles(owner: Engine) -> None:
+    """What would refuse some of the changes by itself."""
+    with owner.begin() as tx:
+        for name in ("closed_once", "stated_when_closed"):
+            tx.exec_driver_sql(f"ALTER TABLE cycles DROP CONSTRAINT cycles_{name}")
+
+
 def test_every_check_is_tampered_with_above() -> None:
-    covered: set[str] = set().union(*(found for _, found in TAMPERINGS.values()))
+    tamperings = TAMPERINGS | TAMPERINGS_OF_THE_PAST
+    covered: set[str] = set().union(*(found for _, found in tamperings.values()))
 
     assert covered == {*QUERIES, CHAIN}
 

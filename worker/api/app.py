@@ -8,11 +8,11 @@ from importlib.metadata import version
 from fastapi import FastAPI, Request, Response
 
 from worker import inbox, telemetry
-from worker.api import customers, health, pay, track_fix, webhooks
+from worker.api import customers, health, pay, statements, track_fix, webhooks
 from worker.api.access import Doors
 from worker.api.problems import answer_problems
 from worker.clock import Clock
-from worker.process import open_links
+from worker.process import open_links, use_plans
 from worker.settings import settings
 from worker.storage.engine import API, connect
 from worker.stripe_gateway import StripeGateway
@@ -28,6 +28,7 @@ def create_app() -> FastAPI:
     """The API of this process, from its settings; connections are made when first used."""
     env = settings()
     telemetry.write_logs(env.log_level)
+    use_plans()
     telemetry.serve_metrics("api", env.metrics_port, env.metrics_host)
     url = env.need("api_database_url" if env.api_database_url else "database_url")
     return build_app(
@@ -51,6 +52,6 @@ def build_app(doors: Doors) -> FastAPI:
     app.state.doors = doors
     app.middleware("http")(traced)
     answer_problems(app)
-    for module in (track_fix, customers, pay, webhooks, health):
+    for module in (track_fix, customers, statements, pay, webhooks, health):
         app.include_router(module.router)
     return app

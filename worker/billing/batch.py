@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime
 
+from worker.billing.backlog import settle_backlog
 from worker.billing.book import Book
-from worker.billing.decide import decide, decide_backlog
-from worker.billing.entries import release, settle
+from worker.billing.decide import decide
+from worker.billing.entries import settle
 from worker.billing.fix import Arrival
 from worker.billing.journal import Journal, Quarantined, Recorded
 from worker.billing.known import Known
@@ -23,6 +24,7 @@ from worker.billing.outcome import (
     Waiting,
 )
 from worker.billing.reverts import bury, take_back
+from worker.billing.rollover import catch_up
 
 
 def decide_batch(
@@ -31,27 +33,28 @@ def decide_batch(
     """A fold of `decide`: however a list of events is cut, transfers and books come out equal."""
     journal = Journal(books, known, now)
     for each in books.values():
-        if each.backlog:
-            known.fixes.update({(fix.customer_id, fix.fix_id): fix for fix in each.backlog})
-            settle_backlog(journal, each)
+        known.fixes.update({(fix.customer_id, fix.fix_id): fix for fix in each.backlog})
     for arrival in arrivals:
-        event = arrival.event
-        book = books.get(event.customer_id)
-        outcome = decide(book, known, event, journal.time_of(book))
-        write(journal, book, arrival, outcome)
-        if book is not None and book.backlog:
-            settle_backlog(journal, book)
+        decide_arrival(journal, books.get(arrival.event.customer_id), arrival)
+    for each in books.values():
+        settle_backlog(journal, each)
     return journal
 
 
-def settle_backlog(journal: Journal, book: Book) -> None:
-    """Held fixes settle oldest first, until nothing can pay for the next one."""
-    while book.backlog:
-        payment = decide_backlog(book, book.backlog[0], journal.time_of(book))
-        if isinstance(payment, Held):
-            return
-        journal.released[payment.name] += 1
-        release(journal, book, book.backlog.pop(0), payment)
+def decide_arrival(journal: Journal, book: Book | None, arrival: Arrival) -> None:
+    """Each event is decided as of the moment it was accepted, whenever we get round to it.
+
+    So an outage of ours costs no customer a credit that expired meanwhile, nor a cheaper price.
+    """
+    if book is None:
+        write(journal, book, arrival, decide(book, journal.known, arrival.event, journal.now))
+        return
+    at = min(arrival.entry.accepted_at, journal.now)
+    catch_up(journal, book, at + book.clock_offset)
+    settle_backlog(journal, book)
+    outcome = decide(book, journal.known, arrival.event, journal.recorded_at(book))
+    write(journal, book, arrival, outcome)
+    settle_backlog(journal, book)
 
 
 def write(journal: Journal, book: Book | None, arrival: Arrival, outcome: Outcome) -> None:

@@ -6,11 +6,13 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 
 from schemas.money import Money
+from schemas.plans import Catalogue, PlanVersion
 from worker.billing.charges import Charge
+from worker.billing.cycles import CLOSING, SWEPT_WITHIN, spread
 from worker.billing.fix import Fix
 from worker.billing.grants import Grant
 from worker.billing.ledger import CREDIT, CREDIT_ACCOUNTS, MOVEMENTS, NO_HEAD, Transfer, chain_hash
-from worker.billing.policy import AT_ONCE, Policy
+from worker.billing.policy import AT_ONCE, Policy, policy_of
 
 
 @dataclass(slots=True)
@@ -24,6 +26,16 @@ class Book:
     price: Money | None  # of a fix without a credit, under this plan version
     open_charge: Charge | None  # the one that takes lines
     fresh_charge_id: str  # for the next one
+    plans: Catalogue  # the catalogue that is in use
+    cycle_start: datetime  # of the open cycle
+    cycle_end: datetime
+    cycle: int = 1  # its number
+    closing_start: datetime | None = None  # of the cycle before, while that takes its last fixes
+    subscription_id: str | None = None  # at Stripe; its periods are the cycles
+    subscription_status: str | None = None  # as Stripe says, also of one that has ended
+    anchor: datetime | None = None  # the day and time of the month on which its periods begin
+    paid_until: datetime | None = None  # the end of the newest period that is paid
+    ends_with_period: bool = False  # it was cancelled for the end of its period
     charge_in_flight: Charge | None = None  # the one that is being collected
     policy: Policy = AT_ONCE  # how this plan version is collected
     has_payment_method: bool = False
@@ -32,8 +44,7 @@ class Book:
     parked_why: str | None = None
     released_at: datetime | None = None  # wall time; the circuit breaker counts from here on
     spending_cap: int | None = None  # minor units per cycle; None is no cap
-    spent: int = 0  # minor units charged in the cycle that starts at `spent_cycle`
-    spent_cycle: datetime | None = None
+    spent: int = 0  # minor units charged in the open cycle
     accepted_held_until: datetime | None = None  # held fixes recorded by then may become money
     accepted_at: datetime | None = None  # when the inbox took what was settled last
     clock_offset: timedelta = timedelta(0)  # this customer's business clock ahead of the stack's
@@ -43,6 +54,7 @@ class Book:
     issued: int = 0
     credits: int = 0
     consumed: int = 0
+    expired: int = 0
     revenue: int = 0
     receivable: int = 0
     cash: int = 0
@@ -51,11 +63,73 @@ class Book:
     disputed: int = 0
     lost: int = 0
     written_off: int = 0
+    fees: int = 0  # what Stripe kept
     grants: list[Grant] = field(default_factory=list)  # with credits left, in order of use
     backlog: list[Fix] = field(default_factory=list)  # the oldest held fixes, oldest first
+    kept_due_at: datetime | None = field(default=None, compare=False)  # as the row has it
+    time: datetime | None = None  # business time up to which it was brought; None: the journal's
+
+    @property
+    def next_due(self) -> datetime:
+        """When time next changes something: a grant expires, or a cycle ends or closes."""
+        moments = [each.expires_at for each in self.grants if each.remaining and each.expires_at]
+        if self.closing_start is not None:
+            moments.append(self.cycle_start + CLOSING)
+        return min([*moments, self.cycle_end])
+
+    @property
+    def due_at(self) -> datetime:
+        """When the sweep looks at it, by the wall clock: those that are due together, in turn."""
+        return self.next_due - self.clock_offset + spread(self.customer_id, SWEPT_WITHIN)
+
+    @property
+    def unpaid_period(self) -> bool:
+        """Whether Stripe has yet to be paid for the period that is running."""
+        if self.subscription_id is None:
+            return False
+        return self.paid_until is None or self.paid_until <= self.cycle_start
+
+    def why_not_payable(self) -> str | None:
+        """Why this customer's card cannot be asked for something new; None if it can."""
+        if self.parked_at is not None:
+            return f"nothing is collected from {self.customer_id}: {self.parked_why}"
+        if not self.has_payment_method:
+            return (
+                f"{self.customer_id} has no card: `fixbill customers add-payment-method "
+                f"{self.customer_id} …` first"
+            )
+        if self.past_due:
+            return f"{self.customer_id} is past due: what is owed comes first"
+        return None
+
+    def use(self, version: PlanVersion) -> None:
+        """From now on fixes settle under this version of the plan."""
+        self.plan_version, self.price = version.effective, version.price
+        self.policy = policy_of(version)
+
+    def cycle_of(self, cycle_start: datetime) -> int:
+        """The number of the cycle that begins then; what is closed takes nothing any more."""
+        closing = self.closing_start is not None and cycle_start == self.closing_start
+        return self.cycle - 1 if closing else self.cycle
+
+    def cycle_for(self, deployed_at: datetime, now: datetime) -> datetime:
+        """The start of the cycle in which a fix counts that is settled now."""
+        closing = self.closing_start
+        if closing is not None and closing <= deployed_at < self.cycle_start:
+            return closing if now < self.cycle_start + CLOSING else self.cycle_start
+        return self.cycle_start
 
     def usable_grant(self, now: datetime) -> Grant | None:
         return next((grant for grant in self.grants if grant.usable(now)), None)
+
+    def accepted(self, fix: Fix) -> bool:
+        """Whether the customer has agreed to pay money for this held fix."""
+        until = self.accepted_held_until
+        return self.spending_cap is not None or (until is not None and fix.recorded_at <= until)
+
+    def accepted_before(self, fix: Fix) -> bool:
+        """Whether it only waits because it came after the backlog was accepted."""
+        return self.accepted_held_until is not None and not self.accepted(fix)
 
     def unpaid_charge(self, charge_id: str | None) -> Charge | None:
         """The charge with this id, while it is open or in flight."""
@@ -65,13 +139,11 @@ class Book:
         return None
 
     def backlog_may_settle(self) -> bool:
-        """Whether there is a credit, or the customer's agreement, for it."""
+        """Whether there is a credit, or the customer's agreement, for it, or will be by and by."""
         agreed = self.spending_cap is not None or self.accepted_held_until is not None
-        payable = self.has_payment_method and not self.past_due and self.price is not None
-        return bool(self.grants) or (agreed and payable)
-
-    def spent_in(self, cycle_start: datetime) -> int:
-        return self.spent if self.spent_cycle == cycle_start else 0
+        payable = self.has_payment_method and not self.past_due
+        has_price = self.price is not None and not self.unpaid_period
+        return bool(self.grants) or (agreed and payable and (has_price or self.ends_with_period))
 
     def move(
         self,
@@ -81,6 +153,7 @@ class Book:
         *,
         happened_at: datetime,
         recorded_at: datetime,
+        cycle: int | None = None,  # the open one
         fix_id: str | None = None,
         grant_id: str | None = None,
         charge_id: str | None = None,
@@ -104,6 +177,7 @@ class Book:
             fix_id,
             grant_id,
             charge_id,
+            self.cycle if cycle is None else cycle,
             happened_at,
             recorded_at,
             b"",

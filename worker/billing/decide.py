@@ -6,7 +6,6 @@ from datetime import datetime, timedelta
 
 from schemas.events import Event
 from worker.billing.book import Book
-from worker.billing.cycles import month_of
 from worker.billing.fix import Fix, FixOutcome
 from worker.billing.known import Known
 from worker.billing.outcome import (
@@ -27,7 +26,10 @@ REVERT_WITHIN = timedelta(days=30)
 
 
 def decide(book: Book | None, known: Known, event: Event, now: datetime) -> Outcome:
-    """What this event means for this customer."""
+    """What this event means for this customer, whose book is at the time it was accepted.
+
+    Only for what lies in the future it counts when we look: whoever took it in may run behind.
+    """
     if event.time > now + FUTURE_MAX:
         return Refused("future", "time is more than 5 minutes ahead; check the sender's clock")
     seen = known.events.get((event.customer_id, event.source, event.id))
@@ -46,7 +48,7 @@ def decide(book: Book | None, known: Known, event: Event, now: datetime) -> Outc
         return decide_revert(book, fix, event, known)
     if fix is not None:
         return Unchanged(same_event=False)
-    return decide_payment(book, now)
+    return decide_payment(book, book.time or now)
 
 
 def decide_payment(book: Book, now: datetime) -> Payment:
@@ -55,10 +57,10 @@ def decide_payment(book: Book, now: datetime) -> Payment:
     if grant is not None:
         # Credits go to the oldest fix first: with part of the backlog unread this one must wait.
         return Held("behind older held fixes") if book.held else Credited(grant)
-    return decide_money(book, now)
+    return decide_money(book)
 
 
-def decide_money(book: Book, now: datetime) -> Payment:
+def decide_money(book: Book) -> Payment:
     """The price of this customer's plan, unless something forbids taking money."""
     if book.price is None:
         return Held("no credit left, and the plan has no price per fix")
@@ -66,8 +68,9 @@ def decide_money(book: Book, now: datetime) -> Payment:
         return Held("no payment method")
     if book.past_due:
         return Held("past due")
-    spent = book.spent_in(month_of(now).start) + book.price.amount
-    if book.spending_cap is not None and spent > book.spending_cap:
+    if book.unpaid_period:
+        return Held("waits for the invoice of this period to be paid")
+    if book.spending_cap is not None and book.spent + book.price.amount > book.spending_cap:
         return Held("spending cap reached")
     return Charged(book.price)
 
@@ -80,10 +83,9 @@ def decide_backlog(book: Book, fix: Fix, now: datetime) -> Payment:
     grant = book.usable_grant(now)
     if grant is not None:
         return Credited(grant)
-    accepted = book.accepted_held_until is not None and fix.recorded_at <= book.accepted_held_until
-    if book.spending_cap is None and not accepted:
+    if not book.accepted(fix):
         return Held("waits for a credit, a spending cap, or for the backlog to be accepted")
-    return decide_money(book, now)
+    return decide_money(book)
 
 
 def decide_revert(book: Book, fix: Fix | None, event: Event, known: Known) -> Outcome:

@@ -12,7 +12,13 @@ from schemas.money import Money
 from worker.billing.disputes import BY_STRIPE_STATUS as FUNDS
 from worker.billing.disputes import FINAL, Funds
 from worker.billing.refunds import BY_STRIPE_STATUS, RefundStatus
-from worker.billing.stripe_objects import Payment, StripeDispute, StripeInvoice, StripeRefund
+from worker.billing.stripe_objects import (
+    Payment,
+    StripeDispute,
+    StripeInvoice,
+    StripeRefund,
+    StripeSubscription,
+)
 
 
 class DriftKind(StrEnum):
@@ -23,6 +29,7 @@ class DriftKind(StrEnum):
     MISSED_REFUND = "missed_refund"  #: money went back, or came back, without our knowing
     MISSED_DISPUTE = "missed_dispute"  #: a bank took money, or decided, without our knowing
     MISSED_INVOICE = "missed_invoice"  #: a subscription was paid for without our knowing
+    MISSED_SUBSCRIPTION = "missed_subscription"  #: it began, changed or ended without our knowing
     AMOUNT_DIFFERS = "amount_differs"  #: booked with another amount than Stripe has
     OTHER_CURRENCY = "other_currency"  #: a payment that this customer's ledger cannot hold
     STRANGER = "stranger"  #: a payment for a charge of ours by a customer we do not know
@@ -37,6 +44,7 @@ SAFE = {
     DriftKind.MISSED_REFUND,
     DriftKind.MISSED_DISPUTE,
     DriftKind.MISSED_INVOICE,
+    DriftKind.MISSED_SUBSCRIPTION,
 }
 
 
@@ -69,6 +77,13 @@ class Booked(NamedTuple):
     recent: bool  # within the window, so Stripe's list should have it
 
 
+class Standing(NamedTuple):
+    """How a subscription stands."""
+
+    status: str
+    ends_with_period: bool
+
+
 @dataclass(slots=True)
 class Books:
     """What our side of the comparison knows."""
@@ -78,6 +93,7 @@ class Books:
     refunds: dict[str, RefundStatus]
     disputes: dict[str, Funds]
     invoices: dict[str, str]  # with Stripe's status
+    subscriptions: dict[str, Standing] = field(default_factory=dict)
     recent_refunds: dict[str, str] = field(default_factory=dict)  # within the window; whose
     amounts: dict[str, Money] = field(default_factory=dict)  # of refunds and disputes
 
@@ -90,6 +106,7 @@ class Truth:
     refunds: list[StripeRefund] = field(default_factory=list)
     disputes: list[StripeDispute] = field(default_factory=list)
     invoices: list[StripeInvoice] = field(default_factory=list)
+    subscriptions: list[StripeSubscription] = field(default_factory=list)
 
     def subjects(self) -> set[str]:
         """Everything that was looked at, by Stripe's id."""
@@ -98,6 +115,7 @@ class Truth:
             *(each.stripe_refund for each in self.refunds),
             *(each.dispute_id for each in self.disputes),
             *(each.invoice_id for each in self.invoices),
+            *(each.subscription_id for each in self.subscriptions),
         }
 
 
@@ -106,6 +124,7 @@ def compare(books: Books, truth: Truth) -> Iterator[Drift]:
     for payment in truth.payments:
         yield from compare_payment(books, payment)
     yield from compare_invoices(books, truth.invoices)
+    yield from compare_subscriptions(books, truth.subscriptions)
     yield from absent_payments(books, truth)
     ours = books.payments.keys() | {
         each.payment_intent for each in truth.payments if each.stripe_customer in books.owners
@@ -143,6 +162,18 @@ def compare_invoices(books: Books, invoices: Iterable[StripeInvoice]) -> Iterato
         if owner is not None and kept != invoice.status:
             evidence = {"stripe": f"{invoice.money} {invoice.status}", "books": kept}
             yield Drift(DriftKind.MISSED_INVOICE, invoice.invoice_id, owner, evidence)
+
+
+def compare_subscriptions(
+    books: Books, subscriptions: Iterable[StripeSubscription]
+) -> Iterator[Drift]:
+    for each in subscriptions:
+        owner, _ = books.owners.get(each.stripe_customer, (None, None))
+        kept = books.subscriptions.get(each.subscription_id)
+        seen = Standing(each.status, each.cancel_at_period_end)
+        if owner is not None and kept != seen:
+            evidence = {"stripe": seen.status, "books": kept and kept.status}
+            yield Drift(DriftKind.MISSED_SUBSCRIPTION, each.subscription_id, owner, evidence)
 
 
 def absent_payments(books: Books, truth: Truth) -> Iterator[Drift]:

@@ -7,8 +7,9 @@ from hashlib import sha256
 from typing import NamedTuple
 
 from worker.billing.answers import Answer, AnswerKind, is_hard
+from worker.billing.book import Book
 from worker.billing.charges import Charge, ChargeStatus, Why
-from worker.billing.cycles import month_of
+from worker.billing.cycles import CLOSING, COLLECTED_WITHIN, spread
 from worker.billing.policy import Policy
 
 # In these states an answer is waited for.
@@ -65,9 +66,14 @@ def after_decline(charge: Charge, answer: Answer, policy: Policy, now: datetime)
     return Step(ChargeStatus.DECLINED, due_at, answered=True, past_due=past_due)
 
 
-def due_at(policy: Policy, now: datetime) -> datetime:
-    """When a charge that is opened now is to be collected."""
-    return now if policy.collect == "at_once" else month_of(now).end
+def due_at(book: Book, now: datetime) -> datetime:
+    """When a charge that is opened now is to be collected.
+
+    Once a cycle is once it is closed; spread, so that new charges need not stand behind a crowd.
+    """
+    if book.policy.collect == "at_once":
+        return now
+    return book.cycle_end + CLOSING + spread(book.customer_id, COLLECTED_WITHIN)
 
 
 def retry_at(

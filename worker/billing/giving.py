@@ -16,18 +16,27 @@ def give(
     grant_id: str,
     credits: int,
     expires_at: datetime | None,
-    now: datetime,
+    *,
+    movement: str = "grant",
+    rolls_max: int = 0,
+    origin: str | None = None,
 ) -> Grant:
     """A new grant. `grant_id` is its key: the schema has room for it once."""
     grant = Grant(
-        book.customer_id, grant_id, source, PRIORITY[source], credits, credits, expires_at, now
+        book.customer_id,
+        grant_id,
+        source,
+        PRIORITY[source],
+        credits,
+        credits,
+        expires_at,
+        journal.time_of(book),
+        rolls_max,
+        origin,
     )
     journal.grants.add((grant.customer_id, grant_id), grant)
     put_in_order(book, grant)
-    journal.touched.add(book.customer_id)
-    journal.transfers.append(
-        book.move("grant", credits, grant_id, happened_at=now, recorded_at=now, grant_id=grant_id)
-    )
+    journal.move(book, movement, credits, grant_id, grant_id=grant_id)
     return grant
 
 

@@ -5,8 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-# Used first when lower. What was given is used before what was bought.
-PRIORITY = {"signup": 10, "billing_added": 10, "included": 20, "revert": 30, "operator": 40}
+# Used first when lower: what is soonest lost first, and what was given before what was bought.
+PRIORITY = {
+    "signup": 10,
+    "billing_added": 10,
+    "rolled": 15,
+    "included": 20,
+    "revert": 30,
+    "operator": 40,
+    "top_up": 50,
+}
 
 
 @dataclass(slots=True)
@@ -21,6 +29,8 @@ class Grant:
     remaining: int
     expires_at: datetime | None
     recorded_at: datetime
+    rolls_max: int = 0  # so many of its credits roll over when it expires
+    origin: str | None = None  # what it came from: a grant, a charge, an invoice
 
     def usable(self, now: datetime) -> bool:
         return self.remaining > 0 and (self.expires_at is None or self.expires_at > now)

@@ -12,6 +12,7 @@ from schemas.events import Event
 from schemas.inbox import Entry
 from worker.billing.book import Book
 from worker.billing.charges import Charge, Line
+from worker.billing.cycles import CycleRow
 from worker.billing.fix import Arrival, Fix, FixOutcome
 from worker.billing.grants import Grant
 from worker.billing.known import Known
@@ -98,6 +99,7 @@ class Journal:
     grants: Rows[Grant] = field(default_factory=Rows)
     charges: Rows[Charge] = field(default_factory=Rows)
     lines: Rows[Line] = field(default_factory=Rows)
+    cycles: Rows[CycleRow] = field(default_factory=Rows)
     claims: list[Claim] = field(default_factory=list)
     moves: list[Move] = field(default_factory=list)
     waiting: list[Arrival] = field(default_factory=list)
@@ -106,13 +108,33 @@ class Journal:
     released: Counter[str] = field(default_factory=Counter)  # held fixes by what paid
 
     def move(
-        self, book: Book, kind: str, amount: int, source_key: str, **about: str | None
+        self,
+        book: Book,
+        kind: str,
+        amount: int,
+        source_key: str,
+        *,
+        happened_at: datetime | None = None,
+        cycle: int | None = None,
+        fix_id: str | None = None,
+        grant_id: str | None = None,
+        charge_id: str | None = None,
     ) -> None:
-        """A transfer that happens now; `about` names the fix, grant or charge it belongs to."""
-        now = self.time_of(book)
+        """A transfer, of now and of the open cycle unless told otherwise."""
         self.touched.add(book.customer_id)
-        transfer = book.move(kind, amount, source_key, happened_at=now, recorded_at=now, **about)
-        self.transfers.append(transfer)
+        self.transfers.append(
+            book.move(
+                kind,
+                amount,
+                source_key,
+                happened_at=happened_at or self.time_of(book),
+                recorded_at=self.recorded_at(book),
+                cycle=cycle,
+                fix_id=fix_id,
+                grant_id=grant_id,
+                charge_id=charge_id,
+            )
+        )
 
     def refuse(self, refused: list[Quarantined]) -> None:
         """These go to quarantine."""
@@ -124,6 +146,10 @@ class Journal:
         """How many entries had which verdict."""
         return Counter(self.verdicts.values())
 
-    def time_of(self, book: Book | None) -> datetime:
-        """This customer's business time."""
-        return self.now if book is None else self.now + book.clock_offset
+    def time_of(self, book: Book) -> datetime:
+        """This customer's business time: of the entry that is being settled, else of now."""
+        return book.time or self.recorded_at(book)
+
+    def recorded_at(self, book: Book) -> datetime:
+        """When what is decided now gets known to us, by this customer's clock."""
+        return self.now + book.clock_offset

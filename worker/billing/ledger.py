@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 CREDIT = "credit"  # the unit of credits; any other unit is a currency, in minor units
 
-CREDIT_ACCOUNTS = ("issued", "credits", "consumed")
+CREDIT_ACCOUNTS = ("issued", "credits", "consumed", "expired")
 MONEY_ACCOUNTS = (
     "revenue",
     "receivable",
@@ -22,6 +22,7 @@ MONEY_ACCOUNTS = (
     "disputed",
     "lost",
     "written_off",
+    "fees",
 )
 ACCOUNTS = CREDIT_ACCOUNTS + MONEY_ACCOUNTS
 
@@ -30,11 +31,15 @@ MOVEMENTS = {
     "grant": ("issued", "credits"),
     "consume": ("credits", "consumed"),
     "give_back": ("consumed", "credits"),
+    "expire": ("credits", "expired"),
+    "roll_out": ("credits", "issued"),
+    "roll_in": ("issued", "credits"),
     "claw_back": ("credits", "issued"),
     "reissue": ("issued", "credits"),
     "charge": ("revenue", "receivable"),
     "uncharge": ("receivable", "revenue"),
     "invoice": ("revenue", "receivable"),
+    "top_up": ("revenue", "receivable"),
     "pay": ("receivable", "cash"),
     "unapplied_in": ("unapplied", "cash"),
     "apply": ("receivable", "unapplied"),
@@ -47,6 +52,8 @@ MOVEMENTS = {
     "dispute_won": ("disputed", "cash"),
     "dispute_lost": ("disputed", "lost"),
     "write_off": ("receivable", "written_off"),
+    "fee": ("cash", "fees"),
+    "fee_returned": ("fees", "cash"),
 }
 
 NO_HEAD = bytes(32)  # what the first transfer of a customer is chained to
@@ -66,6 +73,7 @@ class Transfer(NamedTuple):
     fix_id: str | None
     grant_id: str | None
     charge_id: str | None
+    cycle: int  # the number of the customer's cycle, and statement, in which it counts
     happened_at: datetime
     recorded_at: datetime
     hash: bytes
@@ -89,6 +97,7 @@ def chain_hash(head: bytes, transfer: Transfer) -> bytes:
             transfer.fix_id or "",
             transfer.grant_id or "",
             transfer.charge_id or "",
+            str(transfer.cycle),
             transfer.happened_at.isoformat(),
             transfer.recorded_at.isoformat(),
         )

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import NamedTuple
 
 from schemas.money import Money
 from worker.billing.answers import Answer, AnswerKind
@@ -164,6 +165,23 @@ def claw_back(journal: Journal, book: Book, refund: Refund, grants: Iterable[Gra
             grant.remaining = 0
 
 
+class Bought(NamedTuple):
+    """Credits that a payment has bought, at this price each, and what of it went back before."""
+
+    grant: Grant
+    price: int
+    returned: int
+
+
+def claw_back_bought(journal: Journal, book: Book, refund: Refund, bought: Bought) -> None:
+    """As many as the money that has gone back by now paid for, as far as they are unused."""
+    gone = (bought.returned + refund.amount) // bought.price - bought.returned // bought.price
+    number = min(bought.grant.remaining, gone)
+    if number:
+        move_credits(journal, book, "claw_back", number, refund, bought.grant)
+        bought.grant.remaining -= number
+
+
 def reissue(
     journal: Journal, book: Book, refund: Refund, clawed: Iterable[tuple[Grant, int]]
 ) -> None:
@@ -176,8 +194,7 @@ def reissue(
 def move(journal: Journal, book: Book, kind: str, amount: int, refund: Refund) -> None:
     if amount:
         source = refund.stripe_refund or refund.refund_id
-        about = {"charge_id": refund.charge_id, "fix_id": refund.fix_id}
-        journal.move(book, kind, amount, source, **about)
+        journal.move(book, kind, amount, source, fix_id=refund.fix_id, charge_id=refund.charge_id)
 
 
 def move_credits(
@@ -185,5 +202,4 @@ def move_credits(
 ) -> None:
     journal.grants.change((grant.customer_id, grant.grant_id), grant)
     source = f"{refund.stripe_refund}/{grant.grant_id}"
-    about = {"charge_id": refund.charge_id, "grant_id": grant.grant_id}
-    journal.move(book, kind, number, source, **about)
+    journal.move(book, kind, number, source, grant_id=grant.grant_id, charge_id=refund.charge_id)

@@ -7,8 +7,7 @@ from datetime import datetime, timedelta
 from schemas.money import Money
 from worker.billing.book import Book
 from worker.billing.charges import Charge, ChargeStatus, Line
-from worker.billing.cycles import month_of
-from worker.billing.entries import counted, file_fix, new_fix
+from worker.billing.entries import book_fix, counted, file_fix, new_fix
 from worker.billing.fix import Arrival, Fix, FixOutcome
 from worker.billing.giving import give, put_in_order
 from worker.billing.grants import Grant
@@ -50,7 +49,7 @@ def take_back(journal: Journal, book: Book, arrival: Arrival, outcome: Reverted)
 
 def compensate(journal: Journal, book: Book, fix: Fix) -> None:
     """A credit for a fix that was paid in money; it was bought, so it does not expire."""
-    give(journal, book, "revert", f"{REVERT}{fix.fix_id}", 1, None, journal.time_of(book))
+    give(journal, book, "revert", f"{REVERT}{fix.fix_id}", 1, None, origin=fix.charge_id)
 
 
 def unhold(book: Book, fix: Fix) -> None:
@@ -63,20 +62,10 @@ def give_back(journal: Journal, book: Book, fix: Fix, at: datetime, now: datetim
     grant = grant_of(journal, book, fix)
     grant.remaining += 1
     if grant.expires_at is not None and grant.expires_at <= now:
-        grant.expires_at = now + REOPENED_FOR
+        grant.expires_at, grant.rolls_max = now + REOPENED_FOR, 0  # it has had its turn to roll
     put_in_order(book, grant)
     journal.grants.change((grant.customer_id, grant.grant_id), grant)
-    journal.transfers.append(
-        book.move(
-            "give_back",
-            1,
-            fix.fix_id,
-            happened_at=at,
-            recorded_at=now,
-            fix_id=fix.fix_id,
-            grant_id=grant.grant_id,
-        )
-    )
+    book_fix(journal, book, "give_back", 1, fix, at)
 
 
 def grant_of(journal: Journal, book: Book, fix: Fix) -> Grant:
@@ -97,21 +86,10 @@ def uncharge(journal: Journal, book: Book, fix: Fix, at: datetime, now: datetime
         journal.charges.change(owed.charge_id, owed)
     else:
         drop_line(journal, book, owed, fix, price.amount)
-    cycle_start = month_of(fix.settled_at or now).start
-    if book.spent_cycle == cycle_start:
-        book.spent -= price.amount
+    if fix.settled_at is not None and fix.settled_at >= book.cycle_start:
+        book.spent -= min(book.spent, price.amount)
     remove_line(journal, fix, owed, price, now)
-    journal.transfers.append(
-        book.move(
-            "uncharge",
-            price.amount,
-            fix.fix_id,
-            happened_at=at,
-            recorded_at=now,
-            fix_id=fix.fix_id,
-            charge_id=owed.charge_id,
-        )
-    )
+    book_fix(journal, book, "uncharge", price.amount, fix, at)
     clear_arrears(journal, book)
 
 

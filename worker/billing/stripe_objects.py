@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any, NamedTuple
 
 from schemas.money import Money
+
+
+class Sold(NamedTuple):
+    """What a price at Stripe was made for."""
+
+    plan: str
+    version: date
 
 
 class Payment(NamedTuple):
@@ -42,6 +49,16 @@ class StripeDispute(NamedTuple):
     opened_at: datetime
 
 
+class StripeFee(NamedTuple):
+    """What Stripe kept of a payment, a refund or a dispute; below 0: what it gave back."""
+
+    transaction_id: str  # in Stripe's balance
+    payment_intent: str
+    stripe_customer: str | None  # of a payment; a refund or a dispute does not say
+    money: Money
+    taken_at: datetime
+
+
 class StripeInvoice(NamedTuple):
     """A period of a subscription, to be paid or paid; `money` is what was paid."""
 
@@ -54,6 +71,7 @@ class StripeInvoice(NamedTuple):
     payment_intent: str | None
     period_start: datetime
     period_end: datetime
+    prices: tuple[str, ...] = ()  # of its lines
 
 
 class StripeSubscription(NamedTuple):
@@ -65,6 +83,10 @@ class StripeSubscription(NamedTuple):
     period_start: datetime
     period_end: datetime
     cancel_at_period_end: bool
+    anchor: datetime  # the day and time of the month on which its periods begin
+    ended_at: datetime | None
+    order_id: str | None  # ours, from the metadata
+    invoice_id: str | None  # the newest
 
 
 def payment_in(body: Mapping[str, Any]) -> Payment | None:
@@ -103,6 +125,24 @@ def dispute_in(body: Mapping[str, Any]) -> StripeDispute:
     )
 
 
+def fee_in(body: Mapping[str, Any]) -> StripeFee | None:
+    """The fee in a balance transaction whose source is expanded; None if nobody's payment cost it.
+
+    (docs.stripe.com/api/balance_transactions/object)
+    """
+    source = body["source"]
+    intent = source.get("payment_intent") if isinstance(source, Mapping) else None
+    if not body["fee"] or intent is None:
+        return None
+    return StripeFee(
+        body["id"],
+        intent,
+        source.get("customer"),
+        Money(body["fee"], body["currency"]),
+        moment(body["created"]),
+    )
+
+
 BOUNDS = ("start", "end")
 
 
@@ -123,7 +163,22 @@ def invoice_in(body: Mapping[str, Any]) -> StripeInvoice:
         next((intent for intent in intents if intent), None),
         moment(period["start"]),
         moment(period["end"]),
+        tuple(price for price in map(price_of, lines) if price),
     )
+
+
+def sold_in(body: Mapping[str, Any]) -> Sold | None:
+    """A price that we made names what for; whatever somebody else wrote there names nothing."""
+    metadata = body.get("metadata") or {}
+    try:
+        return Sold(metadata["plan"], date.fromisoformat(metadata["version"]))
+    except (KeyError, ValueError):
+        return None
+
+
+def price_of(line: Mapping[str, Any]) -> str | None:
+    price: str | None = ((line.get("pricing") or {}).get("price_details") or {}).get("price")
+    return price
 
 
 def subscription_in(body: Mapping[str, Any]) -> StripeSubscription:
@@ -136,6 +191,10 @@ def subscription_in(body: Mapping[str, Any]) -> StripeSubscription:
         moment(item["current_period_start"]),
         moment(item["current_period_end"]),
         bool(body["cancel_at_period_end"]),
+        moment(body["billing_cycle_anchor"]),
+        moment(body["ended_at"]) if body.get("ended_at") else None,
+        (body.get("metadata") or {}).get("order_id"),
+        body.get("latest_invoice"),
     )
 
 

@@ -6,15 +6,18 @@ import click
 
 from schemas.plans import BadPlans
 from worker import customers as lives
+from worker import subscribe
+from worker.billing.orders import Order, OrderStatus, PlanProblem
 from worker.billing.plan_changes import BILLING_ADDED
 from worker.cli.show import amount_in, print_json
 from worker.cli.usage import print_usage, usage_of
+from worker.leave import cancel_customer
 from worker.process import open_tools
 from worker.setup import held_cost, in_words
 from worker.storage.grants import has_grant
 from worker.stripe_calls import StripeRefused
 
-EXPECTED = (lives.CustomerProblem, StripeRefused, BadPlans)
+EXPECTED = (lives.CustomerProblem, PlanProblem, StripeRefused, BadPlans)
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON alone.")
 
@@ -56,12 +59,30 @@ def show(customer_id: str, as_json: bool) -> None:
 @command.command("set-plan")
 @click.argument("customer_id")
 @click.argument("plan")
+@click.option(
+    "--now", is_flag=True, help="End a subscription at once, not at the end of its period."
+)
 @as_json
-def set_plan(customer_id: str, plan: str, as_json: bool) -> None:
-    """From now on, fixes settle under PLAN."""
+def set_plan(customer_id: str, plan: str, now: bool, as_json: bool) -> int:
+    """Move a customer to PLAN.
+
+    To pro: a subscription is begun at Stripe and its first month is charged to the card; fixes
+    settle under it from then on. Away from it: at the end of the period that is paid.
+    """
     tools = open_tools()
-    lives.set_plan(customer_id, plan, tools.engine, tools.clock)
+    order = subscribe.set_plan(
+        customer_id, plan, tools.engine, tools.stripe, tools.clock, at_once=now
+    )
+    if order is not None and order.status is not OrderStatus.DONE:
+        raise click.ClickException(not_done(order))
     show_customer(customer_id, as_json)
+    return 0
+
+
+def not_done(order: Order) -> str:
+    if order.status is OrderStatus.REFUSED:
+        return f"{order.customer_id} stays as it was: {order.message}"
+    return f"Stripe gave no clear answer; it is asked again, see {order.order_id}"
 
 
 @command.command("add-payment-method")
@@ -123,7 +144,7 @@ def set_cap(customer_id: str, cap: str, as_json: bool) -> None:
 def cancel(customer_id: str, as_json: bool) -> None:
     """The customer leaves: no card is charged from now on. What is owed stays on the books."""
     tools = open_tools()
-    lives.cancel_customer(customer_id, tools.engine, tools.clock)
+    cancel_customer(customer_id, tools.engine, tools.stripe, tools.clock)
     show_customer(customer_id, as_json)
 
 

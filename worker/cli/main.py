@@ -18,14 +18,19 @@ COMMANDS = {
     "demo": "Bill a handful of fixes on a stack of its own and show what happened.",
     "publish": "Say that a fix reached its customer's main branch.",
     "customers": "Create and show customers; change plan, payment method or spending cap.",
-    "credits": "Grant credits.",
+    "credits": "Grant credits, sell them, and say how many were left when.",
+    "plans": "Check, show and compare plan catalogues.",
+    "reprice": "Say what history would have cost under other plans.",
     "charges": "Show charges; retry, refund or write off one.",
     "collecting": "Stop charging cards, or start again.",
     "reconcile": "Compare with Stripe's lists, and repair what is safe.",
     "keys": "Create, list and revoke API keys.",
+    "statements": "List, show and preview statements; export a month for the accountant.",
     "usage": "Show a customer's current cycle.",
     "verify": "Check that the books balance and nobody changed them.",
     "quarantine": "Look at what could not be settled, and settle it again.",
+    "rollover": "End the cycles that are over, and write their statements.",
+    "clock": "Show the business clock, or let time pass beside the sandbox.",
     "doctor": "Say what is missing or weak in this installation.",
 }
 
@@ -105,7 +110,8 @@ def is_text(word: str) -> bool:
 def fail(sentence: str) -> int:
     from worker.cli.show import visible  # here, or `fixbill --help` would import pydantic
 
-    click.echo(f"fixbill: {visible(sentence)}", err=True)
+    lines = "\n".join(map(visible, sentence.splitlines()))
+    click.echo(f"fixbill: {lines}", err=True)
     return REFUSED_OR_FAILED
 
 
@@ -130,10 +136,15 @@ def away(error: Exception) -> str | None:
 
 def expected() -> tuple[type[Exception], ...]:
     """What the imported commands foresee, and a setting that is not there."""
-    from worker.settings import MissingSetting  # here: pydantic-settings is slow to import
+    from schemas.plans import BadPlans  # here: pydantic is slow to import
+    from worker.settings import MissingSetting
 
     modules = [sys.modules.get(f"worker.cli.{name}") for name in COMMANDS]
-    return (MissingSetting, *(kind for each in modules for kind in getattr(each, "EXPECTED", ())))
+    return (
+        BadPlans,
+        MissingSetting,
+        *(kind for each in modules for kind in getattr(each, "EXPECTED", ())),
+    )
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from schemas.answers import Usage
+from schemas.answers import Forecast, PlanAnswer, Usage
 from worker.cli.show import print_json, print_pairs, print_table
 from worker.customers import CustomerProblem, unknown
 from worker.inbox import Inbox
@@ -38,19 +38,41 @@ def usage_of(customer_id: str) -> Usage:
     return answer
 
 
+def plan_in_words(plan: PlanAnswer) -> str:
+    words = [plan.title, plan.standing.replace("_", " ")]
+    if plan.ends_at is not None:
+        words.append(f"ends on {plan.ends_at:%Y-%m-%d}")
+    elif plan.paid_until is not None:
+        words.append(f"paid until {plan.paid_until:%Y-%m-%d}")
+    return ", ".join(words)
+
+
+def in_words(ahead: Forecast | None) -> str | None:
+    """At the pace so far; None while it is too early to tell."""
+    if ahead is None:
+        return None
+    held = f", {ahead.held_by_end} more held" if ahead.held_by_end else ""
+    return (
+        f"at this pace {ahead.fixes_by_end} fixes, {ahead.credits_by_end} of them by credits, "
+        f"{ahead.money_by_end}{held}"
+    )
+
+
 def print_usage(usage: Usage) -> None:
     print_pairs(
         [
             ("customer", usage.customer_id),
-            ("plan", f"{usage.plan.title}, {usage.plan.standing.replace('_', ' ')}"),
+            ("plan", plan_in_words(usage.plan)),
             ("a fix without credit", usage.plan.price_per_fix or "is held"),
             ("cycle", f"{usage.cycle.start:%Y-%m-%d} to {usage.cycle.end:%Y-%m-%d}"),
             ("credits", usage.credits.balance),
             ("charged in this cycle", usage.money.charged),
             ("paid in this cycle", usage.money.paid),
+            ("paid for the subscription", usage.money.subscription),
             ("open", usage.money.open),
             ("spending cap", usage.limits.spending_cap),
             ("held", usage.held_now),
+            ("by the cycle's end", in_words(usage.forecast)),
             ("as of", usage.as_of),
         ]
     )

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
@@ -21,7 +22,7 @@ from schemas.events import REVERTED, Event, new_event
 from schemas.inbox import EVENT, stream_of
 from worker import inbox
 from worker.clock import Clock
-from worker.customers import add_payment_method, create_customer, grant_credits
+from worker.customers import add_payment_method, create_customer
 from worker.due import Tools
 from worker.inbox import Inbox
 from worker.local.account import ENVIRONMENT
@@ -89,9 +90,9 @@ def tools_of(stack: Stack) -> Tools:
 
 
 def create_customers(tools: Tools) -> None:
-    """A trial, pay-as-you-go, Pro with one credit, and one whose card is declined."""
+    """A trial, pay-as-you-go, one who will go Pro, and one whose card is declined."""
     engine, clock = tools.engine, tools.clock
-    for customer_id, plan in ((TRIAL, "trial"), (PAYG, "payg"), (PRO, "pro"), (DECLINING, "payg")):
+    for customer_id, plan in ((TRIAL, "trial"), (PAYG, "payg"), (PRO, "payg"), (DECLINING, "payg")):
         create_customer(customer_id, plan, engine, clock, name=customer_id)
     for customer_id, card in (
         (PAYG, "pm_card_visa"),
@@ -99,7 +100,6 @@ def create_customers(tools: Tools) -> None:
         (DECLINING, "pm_card_chargeCustomerFail"),
     ):
         add_payment_method(customer_id, card, engine, tools.stripe, clock)
-    grant_credits(PRO, 1, "welcome", None, engine, clock)
 
 
 def publish_all(stack: Stack, tools: Tools) -> Iterator[Told]:
@@ -113,8 +113,9 @@ def publish_all(stack: Stack, tools: Tools) -> Iterator[Told]:
     yield doors.by_cli(PAYG, "merged-order-events-sql-injection.json")
     yield doors.by_http(PAYG, "merged-order-events-sql-injection.json", "CWE-89-login")
     yield doors.by_cli(PAYG, "merged-order-events-sql-injection.json", note="the same again")
-    yield doors.by_http(PRO, "merged-storefront-lodash.json", "CVE-2026-2001")
-    yield doors.by_celery(PRO, "merged-storefront-lodash.json", "CVE-2026-2002")
+    yield doors.go_pro(PRO)
+    yield doors.by_batch(PRO, "merged-storefront-lodash.json", 10)
+    yield doors.by_celery(PRO, "merged-storefront-lodash.json", "CVE-2026-3001")
     yield doors.by_http(DECLINING, "merged-payments-api-requests.json")
     yield doors.by_cli(PAYG, "closed-unmerged.json")
     yield doors.garbage()
@@ -140,6 +141,24 @@ class DemoDoors:
         event = read_payload(payload, customer_id, finding)
         return Told("http", described(customer_id, payload, finding), self.post(event))
 
+    def by_batch(self, customer_id: str, payload: str, how_many: int) -> Told:
+        findings = [f"CVE-2026-20{number:02}" for number in range(1, how_many + 1)]
+        events = [read_payload(payload, customer_id, finding) for finding in findings]
+        reply = self.send(b"[" + b",".join(event.to_bytes() for event in events) + b"]")
+        outcomes = Counter(
+            each.get("outcome") or each["status"] for each in reply.json()["results"]
+        )
+        told = ", ".join(f"{count} {outcome}" for outcome, count in outcomes.items())
+        return Told("http", described(customer_id, payload, f"{how_many} findings at once"), told)
+
+    def go_pro(self, customer_id: str) -> Told:
+        done = self.run("worker.cli.main", "customers", "set-plan", customer_id, "pro", "--json")
+        answer = done.stderr.strip()
+        if done.returncode == 0:
+            plan = json.loads(done.stdout)["plan"]
+            answer = f"{plan['subscription_status']}, paid until {plan['paid_until'][:10]}"
+        return Told("cli", f"{customer_id} · set-plan pro", answer)
+
     def revert(self, customer_id: str, payload: str, finding: str) -> Told:
         fix = read_payload(payload, customer_id, finding)
         event = new_event(
@@ -158,18 +177,20 @@ class DemoDoors:
         self.tools.redis.xadd(stream_of(0), {EVENT: b"\xff\x00 not an event"})
         return Told("redis", "bytes that are no event", "sent")
 
-    def post(self, event: Event) -> str:
-        reply = urllib3.request(
+    def send(self, body: bytes) -> urllib3.BaseHTTPResponse:
+        return urllib3.request(
             "POST",
             f"{self.stack.environment['FIXBILL_API_URL']}/api/v1/billing/track_fix",
-            body=event.to_bytes(),
+            body=body,
             headers={
                 "Authorization": f"Bearer {self.stack.environment['FIXBILL_API_KEY']}",
                 "Prefer": "wait=15",
             },
             timeout=30,
         )
-        answer = reply.json()
+
+    def post(self, event: Event) -> str:
+        answer = self.send(event.to_bytes()).json()
         return str(answer.get("outcome") or answer.get("detail") or answer.get("status"))
 
     def run(self, module: str, *words: str) -> subprocess.CompletedProcess[str]:

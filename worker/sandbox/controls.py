@@ -9,7 +9,16 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from worker.sandbox import bank, charges, disputes, faults, idempotency, later, webhook_endpoints
+from worker.sandbox import (
+    bank,
+    charges,
+    clocks,
+    disputes,
+    faults,
+    idempotency,
+    later,
+    webhook_endpoints,
+)
 from worker.sandbox.contents import DUE
 from worker.sandbox.errors import JsonObject, Refusal, invalid
 from worker.sandbox.store import Store, Tx
@@ -62,18 +71,26 @@ def _forget_keys(tx: Tx, _wish: JsonObject) -> object:
     return {"forgotten": idempotency.forget(tx)}
 
 
-def _clock(tx: Tx, _wish: JsonObject) -> object:
-    return {"now": tx.now}
+def _clock(tx: Tx, wish: JsonObject) -> object:
+    if "customer" not in wish:
+        return {"now": tx.clock, "next": clocks.next_due(tx, None)}
+    customer = tx.named("customer", str(wish["customer"]), "customer")
+    clocks.follow(tx, customer["id"])
+    due = clocks.next_due(tx, customer["id"])
+    return {"customer": customer["id"], "now": tx.now, "next": due}
 
 
 def _advance_clock(tx: Tx, wish: JsonObject) -> object:
     seconds = wish.get("advance")
     if not isinstance(seconds, int) or seconds < 0:
         raise invalid("'advance' is a whole number of seconds, forward.", param="advance")
-    tx.db.execute("UPDATE clock SET advanced = advanced + ?", (seconds,))
-    tx.now += seconds
+    if "customer" in wish:
+        customer = tx.named("customer", str(wish["customer"]), "customer")
+        clocks.advance_customer(tx, customer["id"], seconds)
+    else:
+        clocks.advance(tx, seconds)
     later.run_due(tx, DUE)
-    return {"now": tx.now}
+    return _clock(tx, wish)
 
 
 CONTROLS: dict[tuple[str, str], Control] = {
@@ -111,7 +128,9 @@ def _endpoint(
                 raise invalid("The body is a JSON object.")
             with store.transaction() as tx:
                 later.run_due(tx, DUE)
-                answer = control(tx, {**wish, **request.path_params})
+                wish = {**request.query_params, **wish, **request.path_params}
+                clocks.follow(tx, *map(wish.get, clocks.NAMES))
+                answer = control(tx, wish)
             wake()
             return JSONResponse(answer)
         except json.JSONDecodeError:

@@ -16,7 +16,7 @@ def recall(tx: Tx, call: Call) -> Answer | None:
     row = tx.db.execute(
         "SELECT endpoint, params, status, body, request_id FROM idempotency_keys"
         " WHERE key = ? AND created > ?",
-        (call.key, tx.now - KEPT_FOR),
+        (call.key, tx.clock - KEPT_FOR),
     ).fetchone()
     if row is None:
         return None
@@ -42,7 +42,7 @@ def remember(tx: Tx, call: Call, answer: Answer) -> None:
             answer.status,
             json.dumps(answer.body),
             call.request_id,
-            tx.now,
+            tx.clock,
         ),
     )
 

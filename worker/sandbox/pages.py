@@ -12,6 +12,7 @@ from starlette.routing import Route
 
 from worker.sandbox import (
     checkout_sessions,
+    clocks,
     intents,
     later,
     payment_attempts,
@@ -62,6 +63,7 @@ def _endpoint(store: Store, wake: Callable[[], None], page: Page) -> Callable[[R
         origin = str(request.base_url).rstrip("/")
         with store.transaction(origin=origin) as tx:
             later.run_due(tx, DUE)
+            clocks.follow(tx, request.path_params["id"])
             response = page(tx, request.path_params["id"], form)
             later.run_due(tx, DUE)
         wake()

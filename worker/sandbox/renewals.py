@@ -44,11 +44,15 @@ def renew(tx: Tx, subscription_id: str) -> None:
 def expire(tx: Tx, subscription_id: str) -> None:
     """Too long without a first payment: the invoice is void, and the subscription over."""
     subscription = tx.get("subscription", subscription_id)
-    if subscription["status"] != "incomplete":
-        return
+    if subscription["status"] == "incomplete" and not give_up(tx, subscription):
+        later.at(tx, tx.now + FIRST_PAYMENT_WITHIN, "expire_subscription", subscription_id)
+
+
+def give_up(tx: Tx, subscription: JsonObject) -> bool:
+    """Void the first invoice, which ends the subscription; not while its payment is on its way."""
     invoice = tx.get("invoice", subscription["latest_invoice"])
     if invoicing.intent_of(tx, invoice)["status"] == "processing":
-        later.at(tx, tx.now + FIRST_PAYMENT_WITHIN, "expire_subscription", subscription_id)
-    elif invoice["status"] == "open":
-        invoicing.void(tx, invoice)
-        standing.follow(tx, invoice)
+        return False
+    invoicing.void(tx, invoice)
+    standing.follow(tx, invoice)
+    return True

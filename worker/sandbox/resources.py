@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from worker.sandbox import clocks
 from worker.sandbox import params as parameters
 from worker.sandbox.calls import Call
 from worker.sandbox.contents import INCLUDABLE, KINDS
@@ -12,7 +13,8 @@ from worker.sandbox.store import Tx
 
 
 def perform(tx: Tx, call: Call) -> Answer:
-    """What one call does."""
+    """What one call does, at the time of the customer it is about."""
+    clocks.follow(tx, *call.path.split("/"), *map(call.params.get, clocks.NAMES))
     outcome = _done(tx, call)
     if isinstance(outcome, Answer):
         return outcome

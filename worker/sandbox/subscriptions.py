@@ -2,8 +2,9 @@
 
 incomplete ── first invoice paid ──▶ active ── payment failed ──▶ past_due
     │                                │    ◀── newest invoice paid ──┘  │
- 23 hours                     canceled by its owner,            retries used up
-    ▼                         now or at period's end                   │
+23 hours, or                  canceled by its owner,            retries used up
+canceled by its owner         now or at period's end                   │
+    ▼                                │                                 │
 incomplete_expired                   └──────────▶ canceled ◀───────────┘
 """
 
@@ -33,7 +34,7 @@ from worker.sandbox.kind import Kind
 from worker.sandbox.params import assign, boolean, nested, refuse, require, text, word
 from worker.sandbox.store import Condition, Tx, among, new_id
 
-ON_UPDATE = (
+PLAIN = (
     "cancel_at_period_end",
     "cancellation_details",
     "default_payment_method",
@@ -41,7 +42,8 @@ ON_UPDATE = (
     "expand",
     "metadata",
 )
-ON_CREATE = ("customer", "items", "off_session", "payment_behavior", *ON_UPDATE)
+ON_CREATE = ("customer", "items", "off_session", "payment_behavior", *PLAIN)
+ON_UPDATE = ("items", "proration_behavior", *PLAIN)
 NOT_YET = (
     "cancel_at",
     "canceled_at",
@@ -154,7 +156,7 @@ def _blank(tx: Tx, params: JsonObject) -> JsonObject:
 
 
 def update(tx: Tx, subscription: JsonObject, params: JsonObject) -> JsonObject:
-    """Another card, other words, or an end at the end of the period."""
+    """Another card, other words, another price or an end at the end of the period."""
     refuse(params, tuple(name for name in params if name not in ON_UPDATE))
     words = ("cancellation_details", "expand", "metadata")
     if subscription["status"] in standing.ENDED and any(name not in words for name in params):
@@ -162,10 +164,28 @@ def update(tx: Tx, subscription: JsonObject, params: JsonObject) -> JsonObject:
             "A canceled subscription can only update its cancellation_details and metadata.",
             code="invalid_canceled_subscription_fields",
         )
+    _reprice(tx, subscription, params)
     _settle(tx, subscription, params)
     tx.replace(subscription)
     happened(tx, "customer.subscription.updated", subscription)
     return subscription
+
+
+def _reprice(tx: Tx, subscription: JsonObject, params: JsonObject) -> None:
+    # Stripe prorates another price unless it is told not to.
+    unasked = "create_prorations" if "items" in params else "none"
+    if params.get("proration_behavior", unasked) != "none":
+        raise not_in_sandbox("proration_behavior")
+    if "items" not in params:
+        return
+    if subscription["status"] == "incomplete":
+        raise invalid(
+            "A subscription whose first invoice is not paid can only update its metadata and"
+            " default payment method.",
+            param="items",
+        )
+    (item,) = subscription["items"]["data"]
+    subscription_items.reprice(tx, item, params["items"])
 
 
 def _settle(tx: Tx, subscription: JsonObject, params: JsonObject) -> None:
@@ -201,8 +221,12 @@ def cancel(tx: Tx, subscription: JsonObject, params: JsonObject) -> JsonObject:
     if subscription["status"] in standing.ENDED:
         raise missing_object("subscription", subscription["id"], "id", status=404)
     _note_details(subscription, params)
-    standing.end(tx, subscription, "cancellation_requested")
-    return subscription
+    subscription["canceled_at"] = subscription["canceled_at"] or tx.now
+    subscription["cancellation_details"]["reason"] = "cancellation_requested"
+    tx.replace(subscription)
+    if subscription["status"] != "incomplete" or not renewals.give_up(tx, subscription):
+        standing.end(tx, subscription, "cancellation_requested")
+    return tx.get("subscription", subscription["id"])
 
 
 def _with_status(params: JsonObject, name: str) -> Condition:

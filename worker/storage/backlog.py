@@ -7,19 +7,22 @@ from datetime import datetime
 from sqlalchemy import Connection, text
 
 from schemas.plans import load_plans
+from worker.storage.books import BACKLOG_READ_MAX
 
 # Exact, so that no customer nothing can be done for stands in the way of another: a credit, or
-# money that the customer has agreed to for the oldest held fix, within the cap of this cycle.
-# The rule itself is billing.decide.decide_backlog.
+# money that the customer has agreed to for one of the oldest held fixes, within the cap of this
+# cycle. The rule itself is billing.decide.decide_backlog.
 DUE = text(
     """
     SELECT b.customer_id
     FROM books AS b
     CROSS JOIN LATERAL (
-        SELECT recorded_at FROM fixes AS f
-        WHERE f.customer_id = b.customer_id AND f.outcome = 'held'
-        ORDER BY f.deployed_at, f.fix_id LIMIT 1
-    ) AS oldest
+        SELECT min(recorded_at) AS recorded_at FROM (
+            SELECT recorded_at FROM fixes AS f
+            WHERE f.customer_id = b.customer_id AND f.outcome = 'held'
+            ORDER BY f.deployed_at, f.fix_id LIMIT :read
+        ) AS read
+    ) AS first
     LEFT JOIN unnest(
         CAST(:plans AS text[]), CAST(:versions AS date[]), CAST(:prices AS bigint[])
     ) AS p(plan, version, price) ON p.plan = b.plan AND p.version = b.plan_version
@@ -31,10 +34,9 @@ DUE = text(
         )
         OR (
             p.price IS NOT NULL AND b.has_payment_method AND NOT b.past_due
-            AND (b.spending_cap IS NOT NULL OR oldest.recorded_at <= b.accepted_held_until)
-            AND (b.spending_cap IS NULL OR b.spending_cap >= p.price + CASE
-                WHEN b.spent_cycle = date_trunc('month', :now + b.clock_offset, 'UTC') THEN b.spent
-                ELSE 0 END)
+            AND (b.subscription_id IS NULL OR b.paid_until > b.cycle_start)
+            AND (b.spending_cap IS NOT NULL OR first.recorded_at <= b.accepted_held_until)
+            AND (b.spending_cap IS NULL OR b.spending_cap >= p.price + b.spent)
         )
     )
     LIMIT :limit
@@ -44,12 +46,18 @@ DUE = text(
 
 def due_backlogs(tx: Connection, now: datetime, limit: int) -> list[str]:
     """Customers whose oldest held fix can be paid now."""
-    prices = [
-        (code, version.effective, version.price.amount)
+    priced = [
+        (code, version)
         for code, plan in load_plans().plans.items()
         for version in plan.versions
         if version.price
     ]
-    plans, versions, amounts = map(list, zip(*prices, strict=True))
-    values = {"plans": plans, "versions": versions, "prices": amounts, "now": now, "limit": limit}
+    values = {
+        "plans": [code for code, _ in priced],
+        "versions": [version.effective for _, version in priced],
+        "prices": [version.price.amount for _, version in priced if version.price],
+        "now": now,
+        "limit": limit,
+        "read": BACKLOG_READ_MAX,
+    }
     return list(tx.scalars(DUE, values))

@@ -37,11 +37,24 @@ def open_books(
 
     A backlog is read where something could pay for it, or when what follows may bring that.
     """
-    wanted = {(customer_id,) for customer_id in customer_ids}
     in_order = "ORDER BY books.customer_id FOR UPDATE OF books"  # one order everywhere: no deadlock
+    books = read_books(tx, customer_ids, in_order)
+    for book in books.values():
+        if book.held and (with_backlog or book.backlog_may_settle()):
+            book.backlog = oldest_held(tx, book.customer_id)
+    return books
+
+
+def read_book(tx: Connection, customer_id: str) -> Book | None:
+    """To look at, not to change: nothing is locked, and the backlog is left out."""
+    return read_books(tx, [customer_id], "").get(customer_id)
+
+
+def read_books(tx: Connection, customer_ids: Iterable[str], end: str) -> dict[str, Book]:
+    wanted = {(customer_id,) for customer_id in customer_ids}
     books = {
         row["customer_id"]: book_from(row)
-        for row in bulk.find(tx, tables.books, CUSTOMER, wanted, in_order)
+        for row in bulk.find(tx, tables.books, CUSTOMER, wanted, end)
     }
     locked = [(customer_id,) for customer_id in books]
     for row in bulk.find(tx, tables.grants, CUSTOMER, locked, "WHERE grants.remaining > 0"):
@@ -50,8 +63,6 @@ def open_books(
         keep(books[row["customer_id"]], charge_from(row))
     for book in books.values():
         book.grants.sort(key=order_of_use)
-        if book.held and (with_backlog or book.backlog_may_settle()):
-            book.backlog = oldest_held(tx, book.customer_id)
     return books
 
 
@@ -119,9 +130,12 @@ def money_gone(tx: Connection, charged: list[Fix]) -> set[tuple[str, str]]:
 
 
 def book_from(row: dict[str, Any]) -> Book:
-    version = load_plans().pinned(row["plan"], row["plan_version"])
+    plans = load_plans()
+    version = plans.pinned(row["plan"], row["plan_version"])
+    row["kept_due_at"] = row.pop("due_at")
     return Book(
         **row,
+        plans=plans,
         price=version.price,
         policy=policy_of(version),
         open_charge=None,

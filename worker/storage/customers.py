@@ -8,8 +8,10 @@ from typing import NamedTuple
 from sqlalchemy import Connection, Engine, func, insert, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
+from worker.billing.cycles import SWEPT_WITHIN, CycleStatus, month_of, spread
 from worker.billing.ledger import NO_HEAD
-from worker.storage.tables import books, customers
+from worker.storage.clock import how_far_ahead
+from worker.storage.tables import books, customers, cycles
 
 
 class Customer(NamedTuple):
@@ -36,8 +38,11 @@ def add_customer(tx: Connection, customer: Customer) -> bool:
 
 
 def open_first_book(
-    tx: Connection, customer_id: str, plan: str, plan_version: object, currency: str
+    tx: Connection, customer_id: str, plan: str, plan_version: object, currency: str, at: datetime
 ) -> None:
+    """`at` is the wall's time; the customer shares the business clock of the stack."""
+    ahead = how_far_ahead(tx)
+    first = month_of(at + ahead)
     tx.execute(
         insert(books).values(
             customer_id=customer_id,
@@ -45,6 +50,19 @@ def open_first_book(
             plan_version=plan_version,
             currency=currency,
             head=NO_HEAD,
+            clock_offset=ahead,
+            cycle_start=first.start,
+            cycle_end=first.end,
+            due_at=first.end - ahead + spread(customer_id, SWEPT_WITHIN),
+        )
+    )
+    tx.execute(
+        insert(cycles).values(
+            customer_id=customer_id,
+            number=1,
+            starts_at=first.start,
+            ends_at=first.end,
+            status=CycleStatus.OPEN,
         )
     )
 

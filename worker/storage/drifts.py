@@ -10,9 +10,19 @@ from sqlalchemy.dialects.postgresql import insert
 
 from schemas.money import Money
 from worker.billing.disputes import CLOSED, Funds
-from worker.billing.drift import Booked, Books, Drift, DriftKind, Window
+from worker.billing.drift import Booked, Books, Drift, DriftKind, Standing, Window
 from worker.billing.refunds import BOOKED, RefundStatus
-from worker.storage.tables import books, customers, disputes, drifts, invoices, refunds, transfers
+from worker.billing.subscriptions import ENDED
+from worker.storage.tables import (
+    books,
+    customers,
+    disputes,
+    drifts,
+    invoices,
+    refunds,
+    subscriptions,
+    transfers,
+)
 
 
 def books_for(tx: Connection, window: Window, intents: Iterable[str]) -> Books:
@@ -37,6 +47,10 @@ def books_for(tx: Connection, window: Window, intents: Iterable[str]) -> Books:
         invoices={
             row.invoice_id: row.status
             for row in tx.execute(select(invoices.c.invoice_id, invoices.c.status))
+        },
+        subscriptions={
+            row.subscription_id: Standing(row.status, row.cancel_at_period_end)
+            for row in tx.execute(select(subscriptions))
         },
     )
 
@@ -90,6 +104,12 @@ def recent_refunds(tx: Connection, window: Window) -> dict[str, str]:
         )
     )
     return {row.stripe_refund: row.customer_id for row in rows}
+
+
+def standing_subscriptions(tx: Connection) -> list[str]:
+    """Those that have not ended as far as we know; Stripe's ids."""
+    live = subscriptions.c.status.not_in(ENDED)
+    return list(tx.scalars(select(subscriptions.c.subscription_id).where(live)))
 
 
 def unsettled(tx: Connection) -> tuple[list[str], list[str]]:

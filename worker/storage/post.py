@@ -6,6 +6,7 @@ from sqlalchemy import Connection
 from sqlalchemy.dialects.postgresql import insert
 
 from schemas.ids import new_id
+from worker.billing.cycles import CycleStatus
 from worker.billing.journal import Journal, Quarantined
 from worker.billing.ledger import ACCOUNTS
 from worker.billing.usage import usage_of
@@ -21,10 +22,19 @@ BOOK_CHANGES = (
     "released_at",
     "spending_cap",
     "spent",
-    "spent_cycle",
     "accepted_held_until",
     "accepted_at",
     "held",
+    "due_at",
+    "cycle",
+    "cycle_start",
+    "cycle_end",
+    "closing_start",
+    "subscription_id",
+    "subscription_status",
+    "anchor",
+    "paid_until",
+    "ends_with_period",
     "seq",
     "head",
     *ACCOUNTS,
@@ -61,6 +71,8 @@ CHARGE_CHANGES = (
     "payment_intent",
 )
 LINE_CHANGES = ("charge_id", "removed_at")
+GRANT_CHANGES = ("remaining", "expires_at", "rolls_max")
+CYCLE_CHANGES = ("ends_at", "status", "last_seq", "closed_at")
 
 
 def post(tx: Connection, journal: Journal) -> None:
@@ -71,7 +83,8 @@ def post(tx: Connection, journal: Journal) -> None:
     bulk.append(tx, tables.fixes, journal.fixes.new.values())
     bulk.replace(tx, tables.fixes, FIX_CHANGES, journal.fixes.changed.values())
     bulk.append(tx, tables.grants, journal.grants.new.values())
-    bulk.replace(tx, tables.grants, ("remaining", "expires_at"), journal.grants.changed.values())
+    bulk.replace(tx, tables.grants, GRANT_CHANGES, journal.grants.changed.values())
+    write_cycles(tx, journal)
     bulk.append(tx, tables.charges, journal.charges.new.values())
     bulk.replace(tx, tables.charges, CHARGE_CHANGES, journal.charges.changed.values())
     bulk.append(tx, tables.charge_lines, journal.lines.new.values())
@@ -80,6 +93,15 @@ def post(tx: Connection, journal: Journal) -> None:
     usage = usage_of(journal.moves)
     bulk.add(tx, tables.usage, [(*key, *usage[key]) for key in sorted(usage)])
     set_aside(tx, journal)
+
+
+def write_cycles(tx: Connection, journal: Journal) -> None:
+    """The oldest first: the schema has room for one open and one closing cycle at any moment."""
+    changed = list(journal.cycles.changed.values())
+    for status in reversed(CycleStatus):
+        rows = [row for row in changed if row.status is status]
+        bulk.replace(tx, tables.cycles, CYCLE_CHANGES, rows)
+    bulk.append(tx, tables.cycles, journal.cycles.new.values())
 
 
 def set_aside(tx: Connection, journal: Journal) -> None:

@@ -13,7 +13,7 @@ from worker.billing.charges import ChargeStatus
 from worker.billing.disputes import Dispute, Funds
 from worker.billing.fix import Fix, FixOutcome
 from worker.billing.grants import Grant
-from worker.billing.refunds import Refund, RefundStatus
+from worker.billing.refunds import Bought, Refund, RefundStatus
 from worker.billing.reverts import REVERT
 from worker.storage.books import fix_from, money_gone
 from worker.storage.tables import (
@@ -24,6 +24,7 @@ from worker.storage.tables import (
     fixes,
     grants,
     refunds,
+    top_ups,
     transfers,
 )
 
@@ -173,6 +174,24 @@ def grants_bought(tx: Connection, refund: Refund) -> list[Grant]:
     if refund.fix_id is not None:
         bought = bought.where(fixes.c.fix_id == refund.fix_id)
     return [Grant(**row) for row in tx.execute(bought).mappings()]
+
+
+def credits_bought(tx: Connection, refund: Refund) -> Bought | None:
+    """What the payment of this refund has bought; None where it was for no credits."""
+    others = select(func.coalesce(func.sum(refunds.c.amount), 0)).where(
+        refunds.c.customer_id == refund.customer_id,
+        refunds.c.payment_intent == refund.payment_intent,
+        refunds.c.refund_id != refund.refund_id,
+        refunds.c.status.in_((RefundStatus.PENDING, RefundStatus.SUCCEEDED)),
+    )
+    sold = select(grants, top_ups.c.amount // top_ups.c.credits, others.scalar_subquery()).join(
+        top_ups,
+        (top_ups.c.customer_id == grants.c.customer_id)
+        & (top_ups.c.payment_intent == grants.c.origin),
+    )
+    mine = grants.c.customer_id == refund.customer_id, grants.c.origin == refund.payment_intent
+    row = tx.execute(sold.where(*mine)).first()
+    return Bought(Grant(*row[:-2]), row[-2], int(row[-1])) if row else None
 
 
 def reverted_without_credit(tx: Connection, refund: Refund) -> list[Fix]:

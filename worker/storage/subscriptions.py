@@ -9,6 +9,7 @@ from sqlalchemy import Connection, Table, select
 from sqlalchemy.dialects.postgresql import insert
 
 from worker.billing.stripe_objects import StripeInvoice, StripeSubscription
+from worker.billing.subscriptions import ENDED
 from worker.storage.tables import invoices, subscriptions
 
 
@@ -42,8 +43,15 @@ def save_invoice(tx: Connection, customer_id: str, seen: StripeInvoice, now: dat
 def save_subscription(
     tx: Connection, customer_id: str, seen: StripeSubscription, now: datetime
 ) -> None:
+    """What has ended stays so: two replies of Stripe may be read in the wrong order."""
     known = seen._asdict()
     del known["stripe_customer"]
+    status = select(subscriptions.c.status).where(
+        subscriptions.c.customer_id == customer_id,
+        subscriptions.c.subscription_id == seen.subscription_id,
+    )
+    if tx.scalar(status) in ENDED and seen.status not in ENDED:
+        return
     save(tx, subscriptions, known | {"customer_id": customer_id, "recorded_at": now})
 
 

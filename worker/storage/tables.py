@@ -28,10 +28,13 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 
 from worker.billing.charges import FINAL, IN_FLIGHT, ChargeStatus, Why
+from worker.billing.cycles import CycleStatus
 from worker.billing.disputes import Funds
 from worker.billing.fix import FixOutcome
 from worker.billing.ledger import ACCOUNTS, CREDIT, CREDIT_ACCOUNTS, MONEY_ACCOUNTS, MOVEMENTS
+from worker.billing.orders import OrderStatus, Wish
 from worker.billing.refunds import RefundStatus
+from worker.billing.top_ups import TopUpStatus
 
 metadata = MetaData(
     naming_convention={
@@ -85,24 +88,43 @@ books = Table(
     moment("released_at", nullable=True),  # wall time
     Column("spending_cap", BigInteger),
     Column("spent", BigInteger, nullable=False, server_default="0"),
-    moment("spent_cycle", nullable=True),
     moment("accepted_held_until", nullable=True),
     moment("accepted_at", nullable=True),  # of the newest entry that was settled for them
     Column("clock_offset", Interval, nullable=False, server_default="0"),
+    moment("due_at"),  # wall time; when time next changes something
+    Column("cycle", Integer, nullable=False, server_default="1"),
+    moment("cycle_start"),
+    moment("cycle_end"),
+    moment("closing_start", nullable=True),
+    Column("subscription_id", Text),
+    Column("subscription_status", Text),
+    moment("anchor", nullable=True),
+    moment("paid_until", nullable=True),
+    Column("ends_with_period", Boolean, nullable=False, server_default="false"),
     Column("held", Integer, nullable=False, server_default="0"),
     Column("seq", BigInteger, nullable=False, server_default="0"),
     Column("head", LargeBinary, nullable=False),
     *(Column(name, BigInteger, nullable=False, server_default="0") for name in ACCOUNTS),
     CheckConstraint("held >= 0 AND seq >= 0 AND spent >= 0", name="counts_not_negative"),
     CheckConstraint("octet_length(head) = 32", name="head_is_a_hash"),
-    CheckConstraint("credits >= 0 AND consumed >= 0", name="credits_not_negative"),
+    CheckConstraint("credits >= 0 AND consumed >= 0 AND expired >= 0", name="credits_not_negative"),
     # Cash has no floor: Stripe may take back more than it has just paid.
     CheckConstraint(
-        "receivable >= 0 AND unapplied <= 0 AND refunded >= 0 AND disputed >= 0",
+        "receivable >= 0 AND unapplied <= 0 AND refunded >= 0 AND disputed >= 0 AND fees >= 0",
         name="money_within_bounds",
     ),
     CheckConstraint("(parked_at IS NULL) = (parked_why IS NULL)", name="parked_says_why"),
     CheckConstraint("spending_cap >= 0", name="cap_not_negative"),
+    CheckConstraint(
+        "cycle > 0 AND closing_start < cycle_start AND cycle_start < cycle_end",
+        name="cycles_in_order",
+    ),
+    CheckConstraint(
+        "(subscription_id IS NULL) = (anchor IS NULL)"
+        " AND (subscription_id IS NOT NULL OR paid_until IS NULL AND NOT ends_with_period)",
+        name="subscription_whole",
+    ),
+    Index("books_due_idx", "due_at"),
     CheckConstraint(" + ".join(CREDIT_ACCOUNTS) + " = 0", name="credits_balance"),
     CheckConstraint(" + ".join(MONEY_ACCOUNTS) + " = 0", name="money_balances"),
 )
@@ -118,8 +140,77 @@ grants = Table(
     Column("remaining", BigInteger, nullable=False),
     moment("expires_at", nullable=True),
     moment("recorded_at"),
+    Column("rolls_max", BigInteger, nullable=False, server_default="0"),
+    Column("origin", Text),
+    CheckConstraint("rolls_max >= 0", name="rolls_not_negative"),
     CheckConstraint("granted > 0 AND remaining BETWEEN 0 AND granted", name="remaining_in_grant"),
     Index("grants_usable_idx", "customer_id", postgresql_where=text("remaining > 0")),
+)
+
+# Numbered from 1, and each begins where the one before ended: no gap, no overlap.
+cycles = Table(
+    "cycles",
+    metadata,
+    Column("customer_id", Text, ForeignKey(books.c.customer_id), primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("follows", Integer),
+    moment("starts_at"),
+    moment("ends_at"),
+    Column("status", Text, nullable=False),
+    Column("first_seq", BigInteger, nullable=False, server_default="1"),
+    Column("last_seq", BigInteger),
+    moment("closed_at", nullable=True),
+    moment("stated_at", nullable=True),
+    CheckConstraint("number > 0 AND starts_at < ends_at", name="in_order"),
+    CheckConstraint("follows IS NOT DISTINCT FROM NULLIF(number - 1, 0)", name="follows_the_last"),
+    CheckConstraint(f"status IN ({words(CycleStatus)})", name="status_known"),
+    CheckConstraint(
+        "(status = 'closed') = (closed_at IS NOT NULL)"
+        " AND (status = 'closed') = (last_seq IS NOT NULL)",
+        name="closed_once",
+    ),
+    CheckConstraint("stated_at IS NULL OR status = 'closed'", name="stated_when_closed"),
+    UniqueConstraint("customer_id", "number", "ends_at"),
+    ForeignKeyConstraint(
+        ["customer_id", "follows", "starts_at"],
+        ["cycles.customer_id", "cycles.number", "cycles.ends_at"],
+    ),
+    *(
+        Index(
+            f"cycles_one_{status}_key",
+            "customer_id",
+            unique=True,
+            postgresql_where=text(f"status = '{status}'"),
+        )
+        for status in (CycleStatus.OPEN, CycleStatus.CLOSING)
+    ),
+    Index(
+        "cycles_unstated_idx",
+        "closed_at",
+        "customer_id",
+        "number",
+        postgresql_where=text("status = 'closed' AND stated_at IS NULL"),
+    ),
+)
+
+# A closed cycle as the customer was told of it; its number is the cycle's.
+statements = Table(
+    "statements",
+    metadata,
+    Column("customer_id", Text, primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("body", JSONB, nullable=False),
+    moment("recorded_at"),
+    ForeignKeyConstraint(["customer_id", "number"], ["cycles.customer_id", "cycles.number"]),
+)
+
+# One row: how far the business clock of the whole stack is ahead of the wall's.
+clock = Table(
+    "clock",
+    metadata,
+    Column("one", Boolean, primary_key=True),
+    Column("ahead", Interval, nullable=False),
+    CheckConstraint("one", name="one_row"),
 )
 
 fixes = Table(
@@ -206,6 +297,7 @@ transfers = Table(
     Column("fix_id", Text),
     Column("grant_id", Text),
     Column("charge_id", Text),
+    Column("cycle", Integer, nullable=False),
     moment("happened_at"),
     moment("recorded_at"),
     Column("hash", LargeBinary, nullable=False),
@@ -360,6 +452,37 @@ collecting = Table(
     CheckConstraint("(stopped_at IS NULL) = (stopped_why IS NULL)", name="stopped_says_why"),
 )
 
+top_ups = Table(
+    "top_ups",
+    metadata,
+    Column("customer_id", Text, ForeignKey(books.c.customer_id), primary_key=True),
+    Column("top_up_id", Text, primary_key=True),
+    Column("credits", BigInteger, nullable=False),
+    Column("amount", BigInteger, nullable=False),
+    Column("currency", Text, nullable=False),
+    Column("status", Text, nullable=False),
+    moment("requested_at"),  # wall time, as all of these
+    moment("due_at", nullable=True),
+    moment("leased_until", nullable=True),
+    Column("tries", Integer, nullable=False, server_default="0"),
+    Column("payment_intent", Text, unique=True),
+    Column("message", Text),
+    CheckConstraint("credits > 0 AND amount > 0 AND tries >= 0", name="above_zero"),
+    CheckConstraint(f"status IN ({words(TopUpStatus)})", name="status_known"),
+    CheckConstraint("(status = 'requested') = (due_at IS NOT NULL)", name="due_until_done"),
+    CheckConstraint("status <> 'paid' OR payment_intent IS NOT NULL", name="paid_by_a_payment"),
+    Index("top_ups_due_idx", "due_at", postgresql_where=text("due_at IS NOT NULL")),
+)
+
+# One row: up to when Stripe's fees have been read.
+fees_read = Table(
+    "fees_read",
+    metadata,
+    Column("one", Boolean, primary_key=True),
+    moment("until"),
+    CheckConstraint("one", name="one_row"),
+)
+
 # Money that goes back to a card: asked for by us, or seen at Stripe.
 refunds = Table(
     "refunds",
@@ -432,7 +555,39 @@ subscriptions = Table(
     moment("period_start"),
     moment("period_end"),
     Column("cancel_at_period_end", Boolean, nullable=False),
+    moment("anchor"),
+    moment("ended_at", nullable=True),
+    Column("order_id", Text),
+    Column("invoice_id", Text),
     moment("recorded_at"),
+)
+
+subscription_orders = Table(
+    "subscription_orders",
+    metadata,
+    Column("customer_id", Text, ForeignKey(books.c.customer_id), primary_key=True),
+    Column("order_id", Text, primary_key=True),
+    Column("wish", Text, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("plan", Text),
+    Column("plan_version", Date),
+    Column("subscription_id", Text),
+    moment("requested_at"),  # wall time, as all of these
+    moment("due_at", nullable=True),
+    moment("leased_until", nullable=True),
+    Column("tries", Integer, nullable=False, server_default="0"),
+    Column("message", Text),
+    CheckConstraint(f"wish IN ({words(Wish)})", name="wish_known"),
+    CheckConstraint(f"status IN ({words(OrderStatus)})", name="status_known"),
+    CheckConstraint("(status = 'requested') = (due_at IS NOT NULL)", name="due_until_done"),
+    CheckConstraint("(status = 'refused') = (message IS NOT NULL)", name="refused_says_why"),
+    Index(
+        "subscription_orders_one_requested_key",
+        "customer_id",
+        unique=True,
+        postgresql_where=text("status = 'requested'"),
+    ),
+    Index("subscription_orders_due_idx", "due_at", postgresql_where=text("due_at IS NOT NULL")),
 )
 
 invoices = Table(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, Literal
+from typing import Literal
 
 from sqlalchemy import Connection, func, select
 
@@ -21,12 +21,18 @@ from schemas.answers import (
     Usage,
 )
 from schemas.money import Money
-from schemas.plans import PlanVersion, load_plans
+from schemas.plans import PlanVersion
+from worker.billing.book import Book
 from worker.billing.charges import ChargeStatus
-from worker.billing.cycles import Cycle, month_of
 from worker.billing.fix import FixOutcome
+from worker.billing.journal import Journal
+from worker.billing.known import Known
 from worker.billing.ledger import CREDIT
-from worker.storage.tables import books, charges, grants, parked_entries, transfers, usage
+from worker.billing.rollover import catch_up
+from worker.billing.subscriptions import PAID
+from worker.storage.books import read_book
+from worker.storage.tables import charges, invoices, parked_entries, transfers, usage
+from worker.usage.forecast import forecast, pace_of
 
 LOW_CREDIT = 2
 NEAR_CAP = 0.8  # of the spending cap
@@ -36,29 +42,33 @@ TRANSACTIONS = 10
 def current_usage(
     tx: Connection, customer_id: str, now: datetime, as_of: datetime | None
 ) -> Usage | None:
-    """None for a customer we do not know. Without `as_of` the last settled entry says how fresh."""
-    book = tx.execute(select(books).where(books.c.customer_id == customer_id)).mappings().first()
+    """None for a customer we do not know. Without `as_of` the last settled entry says how fresh.
+
+    The book is brought up to now as the sweep will do it, so an answer is right without it.
+    """
+    book = read_book(tx, customer_id)
     if book is None:
         return None
-    now += book["clock_offset"]
-    cycle = month_of(now)
-    version = load_plans().pinned(book["plan"], book["plan_version"])
-    repositories = usage_by_repository(tx, customer_id, cycle, book["currency"])
-    credit = credit_answer(tx, customer_id, now)
-    limits = limits_of(book, cycle)
+    catch_up(Journal({customer_id: book}, Known(), now), book, now + book.clock_offset)
+    version = book.plans.pinned(book.plan, book.plan_version)
+    repositories = usage_by_repository(tx, customer_id, book)
+    fixes, money = total_of(repositories), money_answer(tx, book, repositories)
+    credit = credit_answer(book)
+    limits = limits_of(book)
     return Usage(
         customer_id=customer_id,
-        as_of=fresh_until(tx, customer_id, as_of or book["accepted_at"] or cycle.start),
+        as_of=fresh_until(tx, customer_id, as_of or book.accepted_at or book.cycle_start),
         plan=plan_answer(book, version),
-        cycle=CycleAnswer(start=cycle.start, end=cycle.end),
-        fixes=total_of(repositories),
-        held_now=book["held"],
+        cycle=CycleAnswer(number=book.cycle, start=book.cycle_start, end=book.cycle_end),
+        fixes=fixes,
+        held_now=book.held,
         repositories=repositories,
         credits=credit,
-        money=money_answer(tx, book, cycle, repositories),
+        money=money,
         transactions=last_transactions(tx, customer_id),
         limits=limits,
-        warnings=warnings_of(book, version, credit, limits),
+        forecast=forecast(pace_of(book, version, fixes, money)),
+        warnings=warnings_of(book, credit, limits),
     )
 
 
@@ -72,31 +82,31 @@ def fresh_until(tx: Connection, customer_id: str, as_of: datetime) -> datetime:
     return min(as_of, parked) if parked else as_of
 
 
-def plan_answer(book: Any, version: PlanVersion) -> PlanAnswer:
+def plan_answer(book: Book, version: PlanVersion) -> PlanAnswer:
     return PlanAnswer(
-        code=book["plan"],
-        title=load_plans().title(book["plan"]),
+        code=book.plan,
+        title=book.plans.title(book.plan),
         version=version.effective,
         price_per_fix=version.price,
         subscription_price=version.subscription,
-        subscription_status="none" if version.subscription else None,
+        subscription_status=book.subscription_status,
+        paid_until=book.paid_until,
+        ends_at=book.cycle_end if book.ends_with_period else None,
         standing=standing_of(book),
     )
 
 
-def standing_of(book: Any) -> Literal["good", "past_due", "parked"]:
-    if book["parked_at"] is not None:
+def standing_of(book: Book) -> Literal["good", "past_due", "parked"]:
+    if book.parked_at is not None:
         return "parked"
-    return "past_due" if book["past_due"] else "good"
+    return "past_due" if book.past_due or book.subscription_status == "past_due" else "good"
 
 
-def usage_by_repository(
-    tx: Connection, customer_id: str, cycle: Cycle, currency: str
-) -> list[RepositoryUsage]:
+def usage_by_repository(tx: Connection, customer_id: str, book: Book) -> list[RepositoryUsage]:
     sums = [func.sum(usage.c[outcome]).label(outcome) for outcome in FixOutcome]
     rows = tx.execute(
         select(usage.c.repository, *sums, func.sum(usage.c.amount))
-        .where(usage.c.customer_id == customer_id, usage.c.cycle_start == cycle.start)
+        .where(usage.c.customer_id == customer_id, usage.c.cycle_start == book.cycle_start)
         .group_by(usage.c.repository)
         .order_by(usage.c.repository)
     )
@@ -104,7 +114,7 @@ def usage_by_repository(
         RepositoryUsage(
             repository=repository,
             fixes=FixCounts(**dict(zip(FixOutcome, map(int, counts), strict=True))),
-            charged=Money(int(amount), currency),
+            charged=Money(int(amount), book.currency),
         )
         for repository, *counts, amount in rows
     ]
@@ -119,42 +129,39 @@ def total_of(repositories: list[RepositoryUsage]) -> FixCounts:
     )
 
 
-def credit_answer(tx: Connection, customer_id: str, now: datetime) -> CreditAnswer:
-    """What can be used now: an expired grant no longer counts, booked as expired or not."""
-    rows = tx.execute(
-        select(
-            grants.c.grant_id,
-            grants.c.source,
-            grants.c.granted,
-            grants.c.remaining,
-            grants.c.expires_at,
+def credit_answer(book: Book) -> CreditAnswer:
+    usable = [
+        GrantAnswer(
+            grant_id=grant.grant_id,
+            source=grant.source,
+            granted=grant.granted,
+            remaining=grant.remaining,
+            expires_at=grant.expires_at,
         )
-        .where(
-            grants.c.customer_id == customer_id,
-            grants.c.remaining > 0,
-            grants.c.expires_at.is_(None) | (grants.c.expires_at > now),
-        )
-        .order_by(grants.c.priority, grants.c.expires_at.nulls_last(), grants.c.recorded_at)
-    ).mappings()
-    usable = [GrantAnswer(**row) for row in rows]
+        for grant in book.grants
+        if grant.remaining
+    ]
     return CreditAnswer(balance=sum(grant.remaining for grant in usable), grants=usable)
 
 
-def money_answer(
-    tx: Connection, book: Any, cycle: Cycle, repositories: list[RepositoryUsage]
-) -> MoneyAnswer:
-    currency = book["currency"]
+def money_answer(tx: Connection, book: Book, repositories: list[RepositoryUsage]) -> MoneyAnswer:
     paid = tx.scalar(
         select(func.coalesce(func.sum(charges.c.amount - charges.c.dropped), 0)).where(
-            charges.c.customer_id == book["customer_id"],
+            charges.c.customer_id == book.customer_id,
             charges.c.status == ChargeStatus.PAID,
-            charges.c.paid_at >= cycle.start,
+            charges.c.paid_at >= book.cycle_start,
         )
     )
+    subscription = select(func.sum(invoices.c.amount)).where(
+        invoices.c.customer_id == book.customer_id,
+        invoices.c.status == PAID,
+        invoices.c.period_start >= book.cycle_start,
+    )
     return MoneyAnswer(
-        charged=sum((each.charged for each in repositories), Money(0, currency)),
-        paid=Money(int(paid or 0), currency),
-        open=Money(book["receivable"], currency),
+        charged=sum((each.charged for each in repositories), Money(0, book.currency)),
+        paid=Money(int(paid or 0), book.currency),
+        subscription=Money(int(tx.scalar(subscription) or 0), book.currency),
+        open=Money(book.receivable, book.currency),
     )
 
 
@@ -180,35 +187,36 @@ def last_transactions(tx: Connection, customer_id: str) -> list[Transaction]:
     ]
 
 
-def limits_of(book: Any, cycle: Cycle) -> Limits:
-    spent = book["spent"] if book["spent_cycle"] == cycle.start else 0
-    cap = book["spending_cap"]
+def limits_of(book: Book) -> Limits:
+    cap = book.spending_cap
     return Limits(
-        spending_cap=None if cap is None else Money(cap, book["currency"]),
-        spent=Money(spent, book["currency"]),
+        spending_cap=None if cap is None else Money(cap, book.currency),
+        spent=Money(book.spent, book.currency),
     )
 
 
-def warnings_of(
-    book: Any, version: PlanVersion, credit: CreditAnswer, limits: Limits
-) -> list[Caution]:
+def warnings_of(book: Book, credit: CreditAnswer, limits: Limits) -> list[Caution]:
     """What the customer should know before it costs or stops something."""
     found = []
-    if book["parked_at"] is not None:
-        message = f"Nothing is collected at present: {book['parked_why']}."
+    if book.parked_at is not None:
+        message = f"Nothing is collected at present: {book.parked_why}."
         found.append(Caution(code="parked", message=message))
-    if book["past_due"]:
+    if book.past_due:
         found.append(Caution(code="past_due", message="A payment failed; new fixes are held."))
-    if not book["has_payment_method"]:
+    if book.unpaid_period:
+        message = "The subscription's invoice is not paid yet; what credits don't cover is held."
+        found.append(Caution(code="unpaid_period", message=message))
+    if not book.has_payment_method:
         message = "Without a payment method, fixes are held once the credits are used up."
         found.append(Caution(code="no_payment_method", message=message))
-    price = version.price if book["has_payment_method"] and not book["past_due"] else None
-    if price is not None and credit.balance == 0 and book["spent_cycle"] is None:
+    payable = book.has_payment_method and not book.past_due and not book.unpaid_period
+    price = book.price if payable else None
+    if price is not None and credit.balance == 0 and not book.revenue:
         found.append(Caution(code="first_charge", message=before_the_first(price, limits)))
     elif credit.balance <= LOW_CREDIT:
         found.append(Caution(code="low_credit", message=few_left(credit.balance, price)))
-    if book["held"]:
-        message = f"{number_of(book['held'], 'fix waits', 'fixes wait')} for a credit or a payment."
+    if book.held:
+        message = f"{number_of(book.held, 'fix waits', 'fixes wait')} for a credit or a payment."
         found.append(Caution(code="held_fixes", message=message))
     cap = limits.spending_cap
     if cap is not None and limits.spent.amount >= NEAR_CAP * cap.amount:

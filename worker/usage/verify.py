@@ -32,6 +32,18 @@ BALANCES = " UNION ALL ".join(
     for name in ACCOUNTS
 )
 
+# How much one transfer changes each account that it moves between.
+CHANGES = """
+    SELECT customer_id, cycle, from_account AS account, -amount AS change FROM transfers
+    UNION ALL SELECT customer_id, cycle, to_account, amount FROM transfers
+"""
+TOLD = """
+    SELECT customer_id, number, movement ->> 'kind' AS kind,
+        (movement ->> 'transfers')::bigint AS transfers,
+        coalesce(movement ->> 'credits', movement -> 'money' ->> 'amount')::bigint AS amount
+    FROM statements, jsonb_array_elements(body -> 'movements') AS movement
+"""
+
 # Each query returns one text column: whatever breaks the invariant.
 QUERIES = {
     "balances_equal_transfers": f"""
@@ -128,6 +140,49 @@ QUERIES = {
         HAVING (sum(credited), sum(charged), sum(held), sum(reverted), sum(amount))
             <> (0, 0, 0, 0, 0)
     """,
+    "cycles_whole": """
+        SELECT b.customer_id || ' has cycles ' || coalesce(string_agg(
+            c.number || ' ' || c.status, ', ' ORDER BY c.number), 'no more')
+        FROM books AS b LEFT JOIN (
+            SELECT *, lag(ends_at) OVER (PARTITION BY customer_id ORDER BY number) AS last_end,
+                row_number() OVER (PARTITION BY customer_id ORDER BY number) AS place FROM cycles
+        ) AS c USING (customer_id)
+        GROUP BY b.customer_id
+        HAVING NOT coalesce(max(c.number) = b.cycle AND bool_and(
+            c.number = c.place AND (c.last_end IS NULL OR c.last_end = c.starts_at)
+            AND c.status = CASE WHEN c.number = b.cycle THEN 'open'
+                WHEN c.number = b.cycle - 1 AND b.closing_start IS NOT NULL THEN 'closing'
+                ELSE 'closed' END
+            AND (c.number <> b.cycle OR (c.starts_at, c.ends_at) = (b.cycle_start, b.cycle_end))
+            AND (c.status <> 'closing' OR c.starts_at = b.closing_start)
+        ), false)
+    """,
+    "statements_equal_ledger": f"""
+        SELECT customer_id || ' ' || number || ' ' || kind FROM (
+            SELECT * FROM ({TOLD}) AS told
+            UNION ALL
+            SELECT customer_id, cycle, kind, -count(*), -sum(amount)
+            FROM transfers JOIN statements USING (customer_id)
+            WHERE cycle = number GROUP BY customer_id, cycle, kind
+        ) AS both_sides GROUP BY customer_id, number, kind
+        HAVING (sum(transfers), sum(amount)) <> (0, 0)
+        UNION ALL
+        SELECT customer_id || ' ' || number || ' ' || account FROM (
+            SELECT customer_id, number, account, balance::bigint,
+                coalesce((body -> 'balances_before' ->> account)::bigint, 0) AS before,
+                coalesce(lag(balance::bigint) OVER (
+                    PARTITION BY customer_id, account ORDER BY number), 0) AS last
+            FROM statements, jsonb_each_text(body -> 'balances') AS told (account, balance)
+        ) AS chained LEFT JOIN (
+            SELECT customer_id, cycle AS number, account, sum(change) AS change
+            FROM ({CHANGES}) AS changes GROUP BY customer_id, cycle, account
+        ) AS moved USING (customer_id, number, account)
+        WHERE before <> last OR balance <> before + coalesce(change, 0)
+        UNION ALL
+        SELECT customer_id || ' ' || number FROM cycles
+        FULL JOIN statements USING (customer_id, number)
+        WHERE (stated_at IS NULL) <> (body IS NULL)
+    """,  # noqa: S608
 }
 
 
@@ -204,6 +259,8 @@ UNDER_WAY = """
     SELECT payment_intent FROM charges
     WHERE payment_intent IS NOT NULL AND status NOT IN ('paid', 'void')
     UNION ALL SELECT payment_intent FROM refunds WHERE status IN ('requested', 'pending')
+    UNION ALL SELECT payment_intent FROM top_ups
+    WHERE payment_intent IS NOT NULL AND status = 'requested'
     UNION ALL SELECT object_id FROM stripe_events WHERE due_at IS NOT NULL AND object_id IS NOT NULL
 """
 
