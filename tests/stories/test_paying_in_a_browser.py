@@ -57,7 +57,7 @@ def paid_at_stripe(stack: RunningStack, customer: str) -> list[int]:
     return [
         each["amount"]
         for each in stack.payments()
-        if each["metadata"]["customer_id"] == customer and each["status"] == "succeeded"
+        if each["metadata"].get("customer_id") == customer and each["status"] == "succeeded"
     ]
 
 
