@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -17,8 +18,8 @@ from sqlalchemy import Engine
 from tests.builders import NOW
 from tests.collecting import Case, owing_case
 from tests.running import RunningStack, running_stack
-from tests.sandbox.sandbox_process import RunningSandbox, running_sandbox
-from tests.stack import Database, Databases, connected
+from tests.sandbox.sandbox_process import RunningSandbox
+from tests.stack import Database, Databases, Sandboxes, connected
 from worker import inbox
 from worker.clock import Clock
 from worker.local.postgres import Postgres
@@ -123,14 +124,20 @@ def clock() -> Clock:
 
 
 @pytest.fixture(scope="session")
-def sandbox_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningSandbox]:
-    with running_sandbox(tmp_path_factory.mktemp("sandbox")) as one:
-        yield one
+def sandboxes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandboxes]:
+    with ExitStack() as running:
+        yield Sandboxes(running, tmp_path_factory)
+
+
+@pytest.fixture(scope="module")
+def sandbox_process(sandboxes: Sandboxes) -> RunningSandbox:
+    return sandboxes.current()
 
 
 @pytest.fixture
-def sandbox(sandbox_process: RunningSandbox) -> Iterator[RunningSandbox]:
+def sandbox(sandboxes: Sandboxes, sandbox_process: RunningSandbox) -> Iterator[RunningSandbox]:
     """This process's Stripe; no fault waits in it. Look only at objects of your own."""
+    sandboxes.tests += 1
     sandbox_process.ask("DELETE", "faults")
     yield sandbox_process
     sandbox_process.ask("DELETE", "faults")

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from itertools import count
 
+import pytest
 from sqlalchemy import Engine, make_url, text
 
 from migrations.migrate import upgrade
-from tests.sandbox.sandbox_process import RunningSandbox
+from tests.sandbox.sandbox_process import RunningSandbox, running_sandbox
 from worker.local.postgres import Postgres
 from worker.storage.engine import API, WORKER, connect
 from worker.stripe_gateway import StripeGateway
 
 TEMPLATE = "template_of_tests"
+TESTS_MAX = 150  # of one sandbox
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,23 @@ class Databases:
 
     def close(self) -> None:
         self.admin.dispose()
+
+
+@dataclass
+class Sandboxes:
+    """One sandbox after the other: what is compared with all of Stripe's lists gets no longer."""
+
+    running: ExitStack
+    directories: pytest.TempPathFactory
+    one: RunningSandbox | None = None
+    tests: int = 0  # that have used it
+
+    def current(self) -> RunningSandbox:
+        if self.one is None or self.tests > TESTS_MAX:
+            self.running.close()
+            directory = self.directories.mktemp("sandbox")
+            self.one, self.tests = self.running.enter_context(running_sandbox(directory)), 0
+        return self.one
 
 
 @contextmanager
