@@ -97,6 +97,7 @@ def test_a_subscription_is_paid_booked_and_brings_its_credits(member: Member) ->
     assert second["ends_at"] == member.book["paid_until"] == member.book["cycle_end"]
 
 
+@pytest.mark.every(5)
 @pytest.mark.parametrize("fault", [*AFTER, *BEFORE, *LATER])
 @pytest.mark.parametrize("call", CALLS)
 def test_whatever_goes_wrong_at_one_call_the_month_is_paid_once(
@@ -116,6 +117,7 @@ def test_whatever_goes_wrong_at_one_call_the_month_is_paid_once(
 STEPS = ["create", "pay", "subscription", "invoice"]
 
 
+@pytest.mark.every(3)
 @pytest.mark.parametrize("keys", ["kept", "forgotten"])
 @pytest.mark.parametrize("heard", [False, True], ids=["unheard", "heard"])
 @pytest.mark.parametrize("call", STEPS)
@@ -132,6 +134,7 @@ def test_the_sweep_finishes_what_a_death_left_and_nothing_is_paid_twice(
     assert_subscribed_once(member)
 
 
+@pytest.mark.every(3)
 @pytest.mark.parametrize("again", STEPS)
 @pytest.mark.parametrize("call", STEPS)
 def test_a_second_death_changes_nothing(member: Member, call: str, again: str) -> None:
@@ -262,6 +265,7 @@ def test_a_card_that_does_not_pay_leaves_nothing_that_is_charged_later(
     assert_never_charged(member)
 
 
+@pytest.mark.every(3)
 @pytest.mark.parametrize("fault", [*AFTER, *BEFORE, *LATER])
 def test_a_declined_month_is_cancelled_whatever_goes_wrong_with_that(
     joining: Callable[..., Member], fault: str
@@ -277,6 +281,7 @@ def test_a_declined_month_is_cancelled_whatever_goes_wrong_with_that(
     assert_never_charged(member)
 
 
+@pytest.mark.every(2)
 @pytest.mark.parametrize("heard", [False, True], ids=["unheard", "heard"])
 @pytest.mark.parametrize("call", ["create", "pay", "cancel"])
 def test_a_death_on_the_way_to_a_decline_leaves_nothing_that_is_charged_later(
@@ -351,6 +356,7 @@ def test_an_order_that_waited_until_stripe_gave_up_begins_or_is_refused(
 KINDS = ("invoice.paid", "customer.subscription.created", "customer.subscription.updated")
 
 
+@pytest.mark.every(2)
 @pytest.mark.parametrize("order", list(permutations(KINDS)), ids=" then ".join)
 def test_in_whatever_order_and_however_often_it_is_told_the_credits_come_once(
     member: Member, order: tuple[str, ...]
@@ -595,6 +601,7 @@ def test_the_sweep_ends_a_subscription_that_a_death_left(
     assert subscriber.broken() == []
 
 
+@pytest.mark.every(5)
 @pytest.mark.parametrize("fault", [*AFTER, *BEFORE, *LATER])
 @pytest.mark.parametrize("at_once", [False, True], ids=["with its period", "now"])
 def test_whatever_goes_wrong_a_subscription_ends_once(

@@ -182,6 +182,7 @@ def test_the_same_key_of_two_customers_is_two_purchases(buying: Callable[..., Bu
 # Deaths.
 
 
+@pytest.mark.every(3)
 @pytest.mark.parametrize("goes_on", [Buyer.sweep_until_quiet, Buyer.buy])
 @pytest.mark.parametrize("again", [None, "list", "retrieve", "create", "confirm"])
 @pytest.mark.parametrize("heard", [False, True], ids=["unheard", "heard"])
@@ -200,6 +201,7 @@ def test_a_top_up_whose_buyer_died_is_paid_once(
     assert buyer.asked_of_the_bank() == 1
 
 
+@pytest.mark.every(5)
 @pytest.mark.parametrize("keys", ["kept", "forgotten"])
 @pytest.mark.parametrize("heard", [False, True], ids=["unheard", "heard"])
 @pytest.mark.parametrize("call", ["create", "confirm", "cancel"])
@@ -236,6 +238,7 @@ def test_whoever_died_before_anything_was_sent_is_made_good_by_the_sweep(
 # Faults.
 
 
+@pytest.mark.every(5)
 @pytest.mark.parametrize("step", ["create", "confirm"])
 @pytest.mark.parametrize("fault", [*AFTER, *BEFORE, *LATER])
 def test_whatever_goes_wrong_at_stripe_credits_are_paid_once(
@@ -251,6 +254,7 @@ def test_whatever_goes_wrong_at_stripe_credits_are_paid_once(
     assert buyer.asked_of_the_bank() == 1
 
 
+@pytest.mark.every(3)
 @pytest.mark.parametrize("ask", ASKS)
 @pytest.mark.parametrize("fault", ["half_json", *BEFORE, *LATER])
 def test_when_asking_fails_too_nothing_is_done(buyer: Buyer, fault: str, ask: str) -> None:
@@ -267,6 +271,7 @@ def test_when_asking_fails_too_nothing_is_done(buyer: Buyer, fault: str, ask: st
     assert_bought_once(buyer)
 
 
+@pytest.mark.every(3)
 @pytest.mark.parametrize("fault", [*AFTER, *BEFORE, *LATER])
 def test_a_cancellation_that_goes_wrong_is_repeated(
     buying: Callable[..., Buyer], fault: str
@@ -282,6 +287,7 @@ def test_a_cancellation_that_goes_wrong_is_repeated(
     assert "declined" in buyer.top_up["message"]
 
 
+@pytest.mark.every(3)
 @pytest.mark.parametrize("card", [DECLINES, AUTHENTICATES])
 @pytest.mark.parametrize("fault", AFTER)
 def test_a_decline_whose_answer_is_lost_is_one_decline(
