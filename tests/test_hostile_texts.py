@@ -465,6 +465,7 @@ def thrown(cli: Cli, words: Words) -> dict[str, int]:
     return codes
 
 
+@pytest.mark.every(3)
 @pytest.mark.parametrize("words", NAMES_NOTHING.values(), ids=NAMES_NOTHING)
 def test_a_text_that_names_nothing_is_refused_by_the_command(
     world: World, cli: Cli, words: Words

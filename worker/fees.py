@@ -17,6 +17,7 @@ from worker.billing.drift import Window
 from worker.billing.fees import take_fee
 from worker.billing.journal import Journal
 from worker.billing.known import Known
+from worker.billing.rollover import roll_to
 from worker.billing.stripe_objects import StripeFee
 from worker.clock import Clock
 from worker.storage.books import open_books
@@ -93,6 +94,8 @@ def book_together(fees: Sequence[StripeFee], engine: Engine, clock: Clock) -> Ta
     with engine.begin() as tx:
         payers = payers_of(tx, {fee.payment_intent for fee in fees})
         journal = Journal(open_books(tx, set(payers.values())), Known(), clock.now())
+        for book in journal.books.values():
+            roll_to(journal, book, journal.time_of(book))
         known = booked_fees(tx, journal.books, (fee.transaction_id for fee in fees))
         new = [fee for fee in fees if fee.transaction_id not in known]
         booked = [fee for fee in new if fee.payment_intent in payers and take(journal, payers, fee)]

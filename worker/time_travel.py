@@ -133,6 +133,7 @@ def let_happen(tools: Tools, since: datetime) -> None:
         tools.engine, Inbox(tools.redis), tools.clock, all_now=True
     ):
         pass
+    sweep("fee", tools)
     write_statements(tools.engine, tools.clock)
 
 

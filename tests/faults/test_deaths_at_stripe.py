@@ -31,6 +31,7 @@ from worker.refund import request_refund
 S = ChargeStatus
 
 
+@pytest.mark.every(2)
 @pytest.mark.parametrize("keys", ["kept", "forgotten"])
 @pytest.mark.parametrize("again", [None, "retrieve", "create", "confirm"])
 @pytest.mark.parametrize("heard", [False, True], ids=["unheard", "heard"])
@@ -72,6 +73,7 @@ def test_f63_a_death_while_withdrawing_is_made_good(
     assert_paid_once(rest)
 
 
+@pytest.mark.every(2)
 @pytest.mark.parametrize("fault", [*AFTER, *BEFORE, *LATER])
 def test_f63_whatever_goes_wrong_with_a_cancellation_the_rest_is_paid_once(
     owing: Callable[..., Case], fault: str
@@ -118,6 +120,7 @@ def test_f63_a_death_while_refunding_is_made_good(case: Case, heard: bool, keys:
     assert_books_equal_stripe(case)
 
 
+@pytest.mark.every(2)
 @pytest.mark.parametrize("fault", [*AFTER, *BEFORE, *LATER])
 def test_f63_whatever_goes_wrong_with_a_refund_the_money_goes_back_once(
     case: Case, fault: str
