@@ -76,15 +76,15 @@ class Money:
         return cls(int(digits), currency)
 
     def split(self, weights: Sequence[int]) -> list[Money]:
-        """Shares by weight that add up to the whole; what is left over goes to the first ones."""
+        """Shares by weight that add up to the whole; the first uneven ones get what is left over."""
         total = sum(weights)
         if total <= 0 or min(weights) < 0:
             raise ValueError(
                 f"weights must not be negative and must add up to more than 0: {weights}"
             )
         shares = [abs(self.amount) * weight // total for weight in weights]
-        weighty = [index for index, weight in enumerate(weights) if weight]
-        for index in weighty[: abs(self.amount) - sum(shares)]:
+        uneven = [n for n, weight in enumerate(weights) if abs(self.amount) * weight % total]
+        for index in uneven[: abs(self.amount) - sum(shares)]:
             shares[index] += 1
         sign = -1 if self.amount < 0 else 1
         return [Money(sign * share, self.currency) for share in shares]
