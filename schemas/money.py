@@ -76,7 +76,7 @@ class Money:
         return cls(int(digits), currency)
 
     def split(self, weights: Sequence[int]) -> list[Money]:
-        """Shares by weight that add up to the whole; the first uneven ones get what is left over."""
+        """Shares by weight that add up; of the uneven ones the first get what is left over."""
         total = sum(weights)
         if total <= 0 or min(weights) < 0:
             raise ValueError(
