@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from schemas.answers import Forecast, PlanAnswer, Usage
+from schemas.answers import Forecast, GrantAnswer, PlanAnswer, RepositoryUsage, Usage
 from worker.cli.show import print_json, print_pairs, print_table
 from worker.customers import CustomerProblem, unknown
 from worker.inbox import Inbox
@@ -79,25 +79,33 @@ def print_usage(usage: Usage) -> None:
     for caution in usage.warnings:
         click.echo(f"! {caution.message}")
     if usage.repositories:
-        print_table(
-            ("repository", "credited", "charged", "held", "reverted", "amount"),
-            [
-                (
-                    r.repository,
-                    r.fixes.credited,
-                    r.fixes.charged,
-                    r.fixes.held,
-                    r.fixes.reverted,
-                    r.charged,
-                )
-                for r in usage.repositories
-            ],
-        )
+        print_repositories(usage.repositories)
     if usage.credits.grants:
-        print_table(
-            ("grant", "source", "left", "of", "expires"),
-            [
-                (g.grant_id, g.source, g.remaining, g.granted, g.expires_at)
-                for g in usage.credits.grants
-            ],
-        )
+        print_grants(usage.credits.grants)
+
+
+def print_repositories(repositories: list[RepositoryUsage]) -> None:
+    print_table(
+        ("repository", "credited", "charged", "held", "reverted", "amount"),
+        [
+            (
+                each.repository,
+                each.fixes.credited,
+                each.fixes.charged,
+                each.fixes.held,
+                each.fixes.reverted,
+                each.charged,
+            )
+            for each in repositories
+        ],
+    )
+
+
+def print_grants(grants: list[GrantAnswer]) -> None:
+    print_table(
+        ("grant", "source", "left", "of", "expires"),
+        [
+            (each.grant_id, each.source, each.remaining, each.granted, each.expires_at)
+            for each in grants
+        ],
+    )
