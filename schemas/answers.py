@@ -17,6 +17,14 @@ class Answer(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+class Listing(Answer):
+    """A page of a list. `cursor` leads to the next one; null on the last."""
+
+    as_of: datetime = Field(description="Everything accepted before it is included.")
+    has_more: bool
+    cursor: str | None
+
+
 class Receipt(Answer):
     """What has become of one event."""
 
@@ -321,12 +329,10 @@ class StatementSummary(Answer):
     written_at: datetime
 
 
-class StatementList(Answer):
-    """Newest first. `cursor` leads to the next page; null on the last."""
+class StatementList(Listing):
+    """Newest first."""
 
     data: list[StatementSummary]
-    has_more: bool
-    cursor: str | None
 
 
 class HeldCost(Answer):

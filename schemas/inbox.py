@@ -14,6 +14,8 @@ CONSUMER = "settler"
 EVENT = b"e"  # the event's exact bytes
 DOOR = b"d"  # how it came in: redis, http, celery …
 TRACEPARENT = b"t"  # W3C trace context of the producer
+KEY_ID = b"k"  # of the producer's key that signed it
+SIGNATURE = b"s"  # Ed25519, over `signed_bytes`
 
 EVENT_BYTES_MAX = 64 * 1024  # far above any real event; bounds the memory of a batch of 1,000
 
@@ -26,6 +28,8 @@ class Entry(NamedTuple):
     door: str
     accepted_at: datetime
     traceparent: str | None = None
+    key_id: str | None = None
+    signature: bytes | None = None
 
 
 def partition_of(customer_id: str) -> int:
@@ -36,3 +40,8 @@ def partition_of(customer_id: str) -> int:
 def stream_of(partition: int) -> str:
     """The braces are a Redis Cluster hash tag."""
     return f"inbox:{{{partition}}}"
+
+
+def signed_bytes(partition: int, body: bytes) -> bytes:
+    """What a producer signs: with the partition in it, no entry can be moved to another stream."""
+    return b"fixbill.inbox.v1\x00%d\x00%s" % (partition, body)

@@ -6,9 +6,10 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -40,15 +41,18 @@ from tests.builders import (
     rows_of,
     settle_events,
 )
+from tests.collecting import CONFIRM
 from tests.sandbox.sandbox_process import RunningSandbox
+from worker.billing.answers import Answer
 from worker.billing.charges import ChargeStatus
 from worker.billing.hints import Webhook
 from worker.billing.orders import Wish
 from worker.clock import Clock
 from worker.collect import collect, confirm, create, freeze
 from worker.customers import open_book
-from worker.due import DUE, Tools, sweep
+from worker.due import DUE, Due, Tools, batches, sweep
 from worker.inbox import RETENTION, Inbox
+from worker.learn import learn_payment
 from worker.refund import request_refund
 from worker.storage import tables
 from worker.storage.charges import LEASE, ChargeKey
@@ -353,6 +357,38 @@ def test_two_sweeps_at_once_never_take_the_same_charge(tools: Tools) -> None:
 
     assert len(taken) == 3
     assert held not in {key.charge_id for key in taken}
+
+
+class NewsGateway(StripeGateway):
+    """By the time an intent is made, a webhook has told of those before it."""
+
+    def __init__(self, sandbox: RunningSandbox, tools: Tools) -> None:
+        super().__init__(sandbox.api_key, sandbox.url)
+        self.tools = tools
+
+    def create_intent(self, parameters: Mapping[str, Any], key: str) -> Answer:
+        for row in rows_of(self.tools.engine, tables.charges, status="frozen"):
+            if row["payment_intent"] is not None:
+                learn_payment(row["payment_intent"], self.tools.engine, self, self.tools.clock)
+        return super().create_intent(parameters, key)
+
+
+def test_a_charge_that_falls_due_again_during_its_sweep_is_not_left_to_its_lease(
+    tools: Tools, sandbox: RunningSandbox
+) -> None:
+    for customer_id in ("acme", "globex"):
+        a_charge(tools, sandbox, customer_id)
+    sandbox.fault("http_429", "POST", CONFIRM)  # acme's, which is due first
+
+    sweep("charge", replace(tools, stripe=NewsGateway(sandbox, tools), collectors=1))
+
+    assert [charges_paid(tools, each) for each in ("acme", "globex")] == [1, 1]
+
+
+def test_a_row_that_is_due_again_and_again_does_not_keep_its_sweep_going(tools: Tools) -> None:
+    always = Due(lambda _: ["row"], lambda *_: None, every=1, asks_stripe=True)
+
+    assert list(islice(batches(always, tools), 9)) == [["row"], ["row"]]
 
 
 # Held fixes.

@@ -206,17 +206,15 @@ def sweep(kind: str, tools: Tools) -> int:
 
 
 def batches(due: Due, tools: Tools) -> Iterator[list[Any]]:
-    """What is due, until nothing new is or the time is up; a row that failed is not tried twice."""
+    """What is due, until nothing new is or the time is up; a row that failed keeps its lease."""
     until = monotonic() + SWEEP_SECONDS
     seen: set[Any] = set()
     while monotonic() < until:
-        keys = [key for key in due.find(tools) if key not in seen]
-        if not keys:
+        keys = list(due.find(tools))
+        yield keys  # also those that fell due again meanwhile: whatever is found is leased to us
+        if not due.asks_stripe or seen.issuperset(keys):
             return
         seen.update(keys)
-        yield keys
-        if not due.asks_stripe:
-            return
 
 
 def done(kind: str, key: Any, tools: Tools) -> bool:

@@ -15,6 +15,7 @@ depends_on = None
 
 WORKER = "fixbill_worker"
 API = "fixbill_api"
+OPS = "fixbill_ops"
 
 # Rows that are never changed nor removed; a mistake is corrected by a new row.
 APPEND_ONLY = ("transfers", "events", "claims", "statements")
@@ -54,6 +55,8 @@ WORKER_MAY = {
         "usage",
         "quarantine",
         "api_keys",
+        "producer_keys",
+        "contests",
     ),
     "SELECT, INSERT, UPDATE, DELETE": ("entry_tries", "waiting_fixes", "parked_entries"),
 }
@@ -78,9 +81,36 @@ API_MAY = {
         "waiting_fixes",
         "parked_entries",
         "quarantine",
+        "contests",
         "api_keys",
     ),
-    "INSERT": ("stripe_events", "parked_entries"),
+    "INSERT": ("stripe_events", "parked_entries", "contests"),
+}
+# The operator's page looks over all customers, and changes nothing.
+OPS_MAY = {
+    "SELECT": (
+        "customers",
+        "books",
+        "cycles",
+        "statements",
+        "charges",
+        "attempts",
+        "refunds",
+        "disputes",
+        "top_ups",
+        "subscription_orders",
+        "stripe_events",
+        "waiting_fixes",
+        "parked_entries",
+        "quarantine",
+        "contests",
+        "drifts",
+        "collecting",
+        "clock",
+        "fixes",
+        "grants",
+        "transfers",
+    ),
 }
 # Rows of one customer, which the API role sees only after naming that customer.
 PER_CUSTOMER = (
@@ -103,6 +133,7 @@ PER_CUSTOMER = (
     "waiting_fixes",
     "parked_entries",
     "quarantine",
+    "contests",
 )
 
 
@@ -125,18 +156,20 @@ def upgrade() -> None:
 def create_roles() -> None:
     """Roles belong to the whole server, so another database may have made them before."""
     # COPY refuses tables with row-level security, so the worker, who serves everyone, is exempt.
-    for role, exempt in ((WORKER, "BYPASSRLS"), (API, "NOBYPASSRLS")):
+    for role, exempt in ((WORKER, "BYPASSRLS"), (API, "NOBYPASSRLS"), (OPS, "BYPASSRLS")):
         op.execute(
             f"DO $$ BEGIN CREATE ROLE {role} NOLOGIN {exempt}; "
             "EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END $$"
         )
-    for role, may in ((WORKER, WORKER_MAY), (API, API_MAY)):
+    for role, may in ((WORKER, WORKER_MAY), (API, API_MAY), (OPS, OPS_MAY)):
         op.execute(f"GRANT USAGE ON SCHEMA public TO {role}")
         for privileges, names in may.items():
             op.execute(f"GRANT {privileges} ON {', '.join(names)} TO {role}")
     op.execute(f"GRANT SELECT, INSERT ON charge_lines TO {WORKER}")
     op.execute(f"GRANT UPDATE (removed_at, charge_id) ON charge_lines TO {WORKER}")
-    op.execute(f"GRANT SELECT ON alembic_version TO {WORKER}, {API}")
+    op.execute(f"GRANT SELECT ON alembic_version TO {WORKER}, {API}, {OPS}")
+    # Not inherited: the API sees over all customers only where it says SET LOCAL ROLE.
+    op.execute(f"GRANT {OPS} TO {API} WITH INHERIT FALSE, SET TRUE")
     # ON CONFLICT needs to read the key it arbitrates on.
     op.execute(f"GRANT SELECT (event_id) ON stripe_events TO {API}")
     op.execute(f"GRANT UPDATE (last_used_at) ON api_keys TO {API}")
@@ -309,6 +342,10 @@ def separate_customers() -> None:
     op.execute(
         f"CREATE POLICY own_row ON customers FOR UPDATE TO {API} "
         "USING (customer_id = current_setting('fixbill.customer_id', true))"
+    )
+    op.execute(
+        f"CREATE POLICY own_word ON contests FOR INSERT TO {API} "
+        "WITH CHECK (customer_id = current_setting('fixbill.customer_id', true))"
     )
     op.execute(f"CREATE POLICY parking ON parked_entries FOR INSERT TO {API} WITH CHECK (true)")
 

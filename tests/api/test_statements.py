@@ -82,14 +82,16 @@ def test_a_cursor_leads_through_all_of_them_once(site: Api, limit: int, sizes: l
 def test_who_has_no_statement_yet_has_an_empty_list(api: Api) -> None:
     add_customer(api.engine)
 
-    assert ask(api).json() == {"data": [], "has_more": False, "cursor": None}
+    answer = ask(api).json()
+
+    assert (answer["data"], answer["has_more"], answer["cursor"]) == ([], False, None)
 
 
 @pytest.mark.parametrize(
     ("query", "field"),
     [
         ("limit=0", "limit"),
-        ("limit=101", "limit"),
+        ("limit=1001", "limit"),
         ("limit=x", "limit"),
         ("cursor=%21", "cursor"),
         ("cursor=YWJj", "cursor"),

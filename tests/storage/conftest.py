@@ -73,6 +73,15 @@ def fill(engine: Engine, owner: Engine) -> None:
     with engine.begin() as tx:
         for customer_id in ("acme", "globex"):
             park(tx, customer_id, entry(deployed("parked", customer_id)))
+            tx.execute(
+                insert(tables.contests).values(
+                    customer_id=customer_id,
+                    contest_id=f"con_{customer_id}",
+                    fix_id="credited",
+                    reason="it was never merged",
+                    opened_at=NOW,
+                )
+            )
 
 
 def add_frozen_charge(owner: Engine, customer_id: str) -> None:

@@ -11,6 +11,7 @@ from tests.builders import NOW, deployed, entry
 from tests.storage.conftest import Ledger
 from worker.billing.hints import Webhook
 from worker.storage import tables
+from worker.storage.engine import OPS
 from worker.storage.parked import park
 from worker.storage.stripe_events import store_event
 
@@ -34,6 +35,7 @@ PER_CUSTOMER = (
     "waiting_fixes",
     "parked_entries",
     "quarantine",
+    "contests",
 )
 HIDDEN = (
     "claims",
@@ -44,8 +46,10 @@ HIDDEN = (
     "clock",
     "subscription_orders",
     "top_ups",
+    "producer_keys",
 )
-UNWRITTEN = (*(each for each in PER_CUSTOMER if each != "parked_entries"), *HIDDEN)
+WRITTEN = ("parked_entries", "contests")
+UNWRITTEN = (*(each for each in PER_CUSTOMER if each not in WRITTEN), *HIDDEN)
 WRITES = ("INSERT INTO {} SELECT * FROM {}", "UPDATE {} SET customer_id = NULL", "DELETE FROM {}")
 
 
@@ -97,6 +101,30 @@ def test_a_customer_sees_what_waits_for_them(ledger: Ledger) -> None:
 
     assert everyone == {"stranger"}
     assert seen == {"stranger": {"stranger"}, "acme": set()}
+
+
+def test_a_customer_contests_nothing_in_the_name_of_another(ledger: Ledger) -> None:
+    with ledger.api.begin() as tx:
+        tx.execute(text("SELECT set_config('fixbill.customer_id', 'acme', true)"))
+        copied = (
+            "INSERT INTO contests (customer_id, contest_id, fix_id, reason, opened_at) "
+            "SELECT 'globex', 'con_2', 'held', reason, opened_at FROM contests"
+        )
+        with pytest.raises(ProgrammingError) as refused:
+            tx.execute(text(copied))
+
+    assert isinstance(refused.value.orig, InsufficientPrivilege)
+
+
+def test_only_who_says_so_sees_over_all_customers_and_changes_nothing(ledger: Ledger) -> None:
+    with ledger.api.begin() as tx:
+        tx.execute(text(f"SET LOCAL ROLE {OPS}"))
+        seen = set(tx.scalars(text("SELECT customer_id FROM books")))
+        with pytest.raises(ProgrammingError) as refused:
+            tx.execute(text("UPDATE books SET spending_cap = 0"))
+
+    assert {"acme", "globex"} <= seen
+    assert isinstance(refused.value.orig, InsufficientPrivilege)
 
 
 def test_a_name_ends_with_its_transaction(ledger: Ledger) -> None:

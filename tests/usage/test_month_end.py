@@ -38,10 +38,9 @@ from worker.usage.month_end import (
     Flow,
     Month,
     amounts_of,
-    decimal,
     export,
-    harmless,
 )
+from worker.usage.spreadsheet import decimal, harmless
 
 Row = dict[str, str]
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from http import HTTPStatus
-from typing import Annotated, cast
+from typing import Annotated, NamedTuple, cast
 
 from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
@@ -16,10 +17,13 @@ from sqlalchemy.engine.interfaces import IsolationLevel
 
 from worker.api.problems import Refusal
 from worker.clock import Clock
+from worker.inbox import Inbox
 from worker.keys import check_key
 from worker.links import Links
 from worker.storage.api_keys import ApiKey
+from worker.storage.engine import OPS
 from worker.stripe_gateway import StripeGateway
+from worker.usage.freshness import fresh_until, watermark
 
 bearer = HTTPBearer(auto_error=False, description="An API key: fbk_…")
 
@@ -83,6 +87,25 @@ def need_read(key: ApiKey, customer_id: str) -> None:
         raise not_found(customer_id)
 
 
+class Reading(NamedTuple):
+    """One snapshot of one customer's rows."""
+
+    tx: Connection
+    as_of: datetime  # everything accepted before it is in the snapshot
+
+
+@contextmanager
+def reading(customer_id: str, doors: Doors, key: ApiKey) -> Iterator[Reading]:
+    """What a key that may read this customer sees; 403 or 404 for any other."""
+    need_read(key, customer_id)
+    settled_until = watermark(Inbox(doors.redis), customer_id)
+    with rows_of(customer_id, doors.engine) as tx:
+        as_of = fresh_until(tx, customer_id, settled_until)
+        if as_of is None:
+            raise not_found(customer_id)
+        yield Reading(tx, as_of)
+
+
 def not_found(customer_id: str) -> Refusal:
     return Refusal(HTTPStatus.NOT_FOUND, f"There is no customer {customer_id}.")
 
@@ -93,6 +116,15 @@ def need_admin(key: ApiKey, customer_id: str) -> None:
         raise not_found(customer_id)
     if not may(key, "admin"):
         raise Refusal(HTTPStatus.FORBIDDEN, "This key may not do that; it needs the scope admin.")
+
+
+@contextmanager
+def rows_of_all(engine: Engine) -> Iterator[Connection]:
+    """One snapshot over all customers, read-only: for operators alone."""
+    snapshot = engine.connect().execution_options(isolation_level="REPEATABLE READ")
+    with snapshot as connection, connection.begin():
+        connection.execute(text(f"SET LOCAL ROLE {OPS}"))
+        yield connection
 
 
 @contextmanager

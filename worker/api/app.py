@@ -8,7 +8,23 @@ from importlib.metadata import version
 from fastapi import FastAPI, Request, Response
 
 from worker import inbox, telemetry
-from worker.api import customers, health, pay, statements, track_fix, webhooks
+from worker.api import (
+    charges,
+    contests,
+    customers,
+    explain,
+    fixes,
+    health,
+    ledger,
+    ops,
+    pay,
+    quarantine,
+    statements,
+    track_fix,
+    usage_page,
+    usage_report,
+    webhooks,
+)
 from worker.api.access import Doors
 from worker.api.problems import answer_problems
 from worker.clock import Clock
@@ -16,6 +32,25 @@ from worker.process import open_links, use_plans
 from worker.settings import settings
 from worker.storage.engine import API, connect
 from worker.stripe_gateway import StripeGateway
+
+# In the order of the description.
+MODULES = (
+    track_fix,
+    customers,
+    usage_report,
+    fixes,
+    explain,
+    contests,
+    charges,
+    ledger,
+    statements,
+    quarantine,
+    pay,
+    webhooks,
+    health,
+    usage_page,
+    ops,
+)
 
 
 async def traced(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
@@ -52,6 +87,6 @@ def build_app(doors: Doors) -> FastAPI:
     app.state.doors = doors
     app.middleware("http")(traced)
     answer_problems(app)
-    for module in (track_fix, customers, statements, pay, webhooks, health):
+    for module in MODULES:
         app.include_router(module.router)
     return app

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from base64 import urlsafe_b64decode, urlsafe_b64encode
 from http import HTTPStatus
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Query
+from fastapi import APIRouter, Path, Request
 from sqlalchemy import Connection
 from starlette.responses import HTMLResponse, Response
 
-from schemas.answers import Statement, StatementList
-from worker.api.access import Caller, CustomerLinks, Doors, Opened, need_read, not_found, rows_of
+from schemas.answers import Statement, StatementList, StatementSummary
+from worker.api.access import Caller, CustomerLinks, Doors, Opened, need_read, reading, rows_of
+from worker.api.answering import AS_CSV, answered
 from worker.api.customers import CustomerId
 from worker.api.pages.statement import statement_page
+from worker.api.paging import Cursor, Limit, page_of, place_of
 from worker.api.pay import Token
 from worker.api.problems import Refusal, problems
 from worker.links import BadLink
@@ -25,29 +26,31 @@ router = APIRouter()
 
 NUMBER_MAX = 2**31 - 1
 Number = Annotated[int, Path(ge=1, le=NUMBER_MAX)]
-Limit = Annotated[int, Query(ge=1, le=100)]
-Cursor = Annotated[str | None, Query(max_length=100, description="From the page before.")]
 
 STATEMENTS = "/api/v1/customers/{customer_id}/statements"
 
 
-@router.get(STATEMENTS, responses=problems(401, 403, 404, 422, 503))
+@router.get(
+    STATEMENTS,
+    response_model=StatementList,
+    responses={**AS_CSV, **problems(401, 403, 404, 422, 503)},
+)
 def statements(
-    customer_id: CustomerId, doors: Opened, key: Caller, limit: Limit = 20, cursor: Cursor = None
-) -> StatementList:
+    request: Request,
+    customer_id: CustomerId,
+    doors: Opened,
+    key: Caller,
+    limit: Limit = 20,
+    cursor: Cursor = None,
+) -> Response:
     """What closed cycles came to, newest first."""
-    need_read(key, customer_id)
-    before = None if cursor is None else place_of(cursor)
-    with rows_of(customer_id, doors.engine) as tx:
-        known = find_customer(tx, customer_id)
-        found = list_statements(tx, customer_id, limit + 1, before)
-    if known is None:
-        raise not_found(customer_id)
-    has_more = len(found) > limit
-    data = found[:limit]
-    return StatementList(
-        data=data, has_more=has_more, cursor=cursor_after(data[-1].number) if has_more else None
-    )
+    before = place_of(cursor, int)
+    with reading(customer_id, doors, key) as (tx, as_of):
+        number = None if before is None else min(before[0], NUMBER_MAX)
+        found = list_statements(tx, customer_id, limit + 1, number)
+    page = page_of(found, limit, lambda each: [each.number])
+    answer = StatementList(**page._asdict(), as_of=as_of)
+    return answered(request, answer, StatementSummary)
 
 
 @router.get(
@@ -95,16 +98,3 @@ def named(tx: Connection, key: CycleKey) -> Statement:
     except StatementProblem as problem:
         sentence = str(problem)
         raise Refusal(HTTPStatus.NOT_FOUND, f"{sentence[0].upper()}{sentence[1:]}.") from problem
-
-
-def cursor_after(number: int) -> str:
-    return urlsafe_b64encode(b"%d" % number).decode()
-
-
-def place_of(cursor: str) -> int:
-    """The number of the last statement of the page before."""
-    try:
-        return min(int(urlsafe_b64decode(cursor)), NUMBER_MAX)
-    except ValueError as error:
-        again = "This cursor is of no list of ours; begin again without one."
-        raise Refusal(HTTPStatus.UNPROCESSABLE_ENTITY, again, "cursor") from error

@@ -95,6 +95,7 @@ def record(journal: Journal, arrival: Arrival, verdict: str) -> None:
             event.body_hash,
             verdict,
             entry.door,
+            entry.key_id,
             entry.traceparent or event.traceparent,
             event.time,
             entry.accepted_at,

@@ -47,6 +47,7 @@ class Recorded(NamedTuple):
     body_hash: bytes
     verdict: str
     door: str
+    key_id: str | None
     traceparent: str | None
     happened_at: datetime
     accepted_at: datetime

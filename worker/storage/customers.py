@@ -24,6 +24,7 @@ class Customer(NamedTuple):
     payment_method: str | None
     livemode: bool
     created_at: datetime
+    erased_at: datetime | None = None
 
 
 def add_customer(tx: Connection, customer: Customer) -> bool:

@@ -9,6 +9,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 WORKER = "fixbill_worker"
 API = "fixbill_api"
+OPS = "fixbill_ops"  # what the API becomes to look over all customers
 
 # SQLSTATE classes that blame the data: data exception, integrity violation, program limit.
 DATA_ERRORS = ("22", "23", "54")

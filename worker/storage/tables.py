@@ -70,6 +70,8 @@ customers = Table(
     Column("payment_method", Text),
     Column("livemode", Boolean, nullable=False),
     moment("created_at"),
+    moment("erased_at", nullable=True),
+    CheckConstraint("erased_at IS NULL OR (name IS NULL AND email IS NULL)", name="erased_whole"),
     CheckConstraint(r"customer_id ~ '^[A-Za-z0-9._:-]{1,128}$'", name="id_is_plain"),
 )
 
@@ -237,6 +239,7 @@ fixes = Table(
     Column("charge_id", Text),
     Column("source", Text, nullable=False),
     Column("event_id", Text, nullable=False),
+    Index(None, "customer_id", "deployed_at", "fix_id"),
     CheckConstraint(f"outcome IN ({words(FixOutcome)})", name="outcome_known"),
     CheckConstraint("outcome <> 'credited' OR grant_id IS NOT NULL", name="credited_by_a_grant"),
     CheckConstraint(
@@ -269,11 +272,13 @@ events = Table(
     Column("body_hash", LargeBinary, nullable=False),
     Column("verdict", Text, nullable=False),
     Column("door", Text, nullable=False),
+    Column("key_id", Text),  # of the producer who signed it
     Column("traceparent", Text),
     moment("happened_at"),
     moment("accepted_at"),
     moment("recorded_at"),
     CheckConstraint("octet_length(body_hash) = 32", name="body_hash_is_a_hash"),
+    Index(None, "customer_id", "fix_id"),
 )
 
 claims = Table(
@@ -382,6 +387,13 @@ charges = Table(
         postgresql_where=text(f"status IN ({words(IN_FLIGHT)})"),
     ),
     Index("charges_live_idx", "customer_id", postgresql_where=LIVE),
+    Index(None, "customer_id", "opened_at", "charge_id"),
+    Index(
+        "charges_paid_idx",
+        "customer_id",
+        "paid_at",
+        postgresql_where=text("paid_at IS NOT NULL"),
+    ),
     Index("charges_due_idx", "due_at", postgresql_where=text("due_at IS NOT NULL")),
     Index(
         "charges_payment_intent_key",
@@ -660,6 +672,7 @@ waiting_fixes = Table(
     Column("entry_key", Text, nullable=False),
     Column("body", LargeBinary, nullable=False),
     Column("door", Text, nullable=False),
+    Column("key_id", Text),
     Column("traceparent", Text),
     Column("body_hash", LargeBinary, nullable=False),
     moment("happened_at"),
@@ -675,6 +688,8 @@ quarantine = Table(
     Column("detail", Text, nullable=False),
     Column("body", LargeBinary, nullable=False),
     Column("door", Text, nullable=False),
+    Column("key_id", Text),
+    Column("signature", LargeBinary),  # for a replay to check
     Column("traceparent", Text),
     Column("customer_id", Text),
     Column("source", Text),
@@ -718,4 +733,46 @@ api_keys = Table(
     moment("revoked_at", nullable=True),
     moment("last_used_at", nullable=True),
     CheckConstraint("octet_length(secret_hash) = 32", name="secret_is_hashed"),
+)
+
+# Keys that sign what is put straight into the inbox: only the half that checks.
+producer_keys = Table(
+    "producer_keys",
+    metadata,
+    Column("key_id", Text, primary_key=True),
+    Column("public_key", LargeBinary, nullable=False, unique=True),
+    Column("name", Text, nullable=False),
+    Column("scopes", ARRAY(Text), nullable=False),
+    Column("customer_ids", ARRAY(Text)),  # empty: every customer
+    moment("created_at"),
+    moment("expires_at", nullable=True),
+    moment("revoked_at", nullable=True),
+    moment("last_used_at", nullable=True),
+    CheckConstraint("octet_length(public_key) = 32", name="public_key_is_ed25519"),
+)
+
+# What a customer says was wrong, and what the operator decided.
+contests = Table(
+    "contests",
+    metadata,
+    customer(primary_key=True),
+    Column("contest_id", Text, primary_key=True),
+    Column("fix_id", Text, nullable=False),
+    Column("reason", Text, nullable=False),  # the customer's own words
+    Column("idempotency_key", Text),
+    moment("opened_at"),
+    moment("decided_at", nullable=True),
+    Column("decision", Text),
+    Column("decided_why", Text),
+    ForeignKeyConstraint(["customer_id", "fix_id"], ["fixes.customer_id", "fixes.fix_id"]),
+    UniqueConstraint("customer_id", "idempotency_key"),
+    CheckConstraint("decision IN ('accepted', 'rejected')", name="decision_known"),
+    CheckConstraint("(decided_at IS NULL) = (decision IS NULL)", name="decided_with_a_decision"),
+    Index(
+        "contests_one_open_key",
+        "customer_id",
+        "fix_id",
+        unique=True,
+        postgresql_where=text("decided_at IS NULL"),
+    ),
 )

@@ -16,6 +16,7 @@ ENTRY = (
     waiting_fixes.c.door,
     waiting_fixes.c.accepted_at,
     waiting_fixes.c.traceparent,
+    waiting_fixes.c.key_id,
 )
 
 

@@ -31,8 +31,9 @@ from worker.billing.ledger import CREDIT
 from worker.billing.rollover import catch_up
 from worker.billing.subscriptions import PAID
 from worker.storage.books import read_book
-from worker.storage.tables import charges, invoices, parked_entries, transfers, usage
+from worker.storage.tables import charges, invoices, transfers, usage
 from worker.usage.forecast import forecast, pace_of
+from worker.usage.freshness import fresh_until
 
 LOW_CREDIT = 2
 NEAR_CAP = 0.8  # of the spending cap
@@ -47,7 +48,8 @@ def current_usage(
     The book is brought up to now as the sweep will do it, so an answer is right without it.
     """
     book = read_book(tx, customer_id)
-    if book is None:
+    fresh = fresh_until(tx, customer_id, as_of)
+    if book is None or fresh is None:
         return None
     catch_up(Journal({customer_id: book}, Known(), now), book, now + book.clock_offset)
     version = book.plans.pinned(book.plan, book.plan_version)
@@ -57,7 +59,7 @@ def current_usage(
     limits = limits_of(book)
     return Usage(
         customer_id=customer_id,
-        as_of=fresh_until(tx, customer_id, as_of or book.accepted_at or book.cycle_start),
+        as_of=fresh,
         plan=plan_answer(book, version),
         cycle=CycleAnswer(number=book.cycle, start=book.cycle_start, end=book.cycle_end),
         fixes=fixes,
@@ -70,16 +72,6 @@ def current_usage(
         forecast=forecast(pace_of(book, version, fixes, money)),
         warnings=warnings_of(book, credit, limits),
     )
-
-
-def fresh_until(tx: Connection, customer_id: str, as_of: datetime) -> datetime:
-    """What was parked while the inbox was away is accepted too, and not settled yet."""
-    parked = tx.scalar(
-        select(func.min(parked_entries.c.accepted_at)).where(
-            parked_entries.c.customer_id == customer_id
-        )
-    )
-    return min(as_of, parked) if parked else as_of
 
 
 def plan_answer(book: Book, version: PlanVersion) -> PlanAnswer:

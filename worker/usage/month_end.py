@@ -16,13 +16,12 @@ from typing import Any, NamedTuple, TextIO
 
 from sqlalchemy import Connection, Engine, text
 
-from schemas.money import DECIMALS
 from worker.billing.cycles import month_of
 from worker.billing.ledger import MOVEMENTS
+from worker.usage.spreadsheet import decimal, harmless
 
 TOTAL = "TOTAL"  # in place of a customer
 PAGE = 5000  # rows the database sends at a time
-FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet would calculate
 
 
 class Month(NamedTuple):
@@ -153,16 +152,3 @@ def line(
         for column in COLUMNS[4:]
     ]
     return [f"{month.start:%Y-%m}", harmless(customer_id), harmless(name or ""), currency, *figures]
-
-
-def decimal(amount: int, currency: str) -> str:
-    """In major units: 2900 cents are 29.00."""
-    decimals = DECIMALS.get(currency, 2)
-    whole, part = divmod(abs(amount), 10**decimals)
-    digits = f"{whole}.{part:0{decimals}d}" if decimals else str(whole)
-    return f"-{digits}" if amount < 0 else digits
-
-
-def harmless(name: str) -> str:
-    """A name that a spreadsheet would take for a formula begins with an apostrophe."""
-    return f"'{name}" if name.startswith(FORMULA) else name

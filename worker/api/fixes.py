@@ -1,0 +1,7 @@
+"""A customer's fixes, and what became of each."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+
+router = APIRouter()

@@ -1,0 +1,7 @@
+"""Usage of any cycle or window, grouped."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+
+router = APIRouter()
