@@ -52,10 +52,9 @@ from worker.collect import collect, confirm, create, freeze
 from worker.customers import open_book
 from worker.due import DUE, Due, Tools, batches, sweep
 from worker.inbox import RETENTION, Inbox
-from worker.learn import learn_payment
 from worker.refund import request_refund
 from worker.storage import tables
-from worker.storage.charges import LEASE, ChargeKey
+from worker.storage.charges import LEASE, ChargeKey, ask_soon
 from worker.storage.parked import park
 from worker.storage.stripe_events import store_event
 from worker.storage.top_ups import TopUpKey
@@ -360,16 +359,18 @@ def test_two_sweeps_at_once_never_take_the_same_charge(tools: Tools) -> None:
 
 
 class NewsGateway(StripeGateway):
-    """By the time an intent is made, a webhook has told of those before it."""
+    """By the time an intent is made, there is news of those before it."""
 
     def __init__(self, sandbox: RunningSandbox, tools: Tools) -> None:
         super().__init__(sandbox.api_key, sandbox.url)
         self.tools = tools
 
     def create_intent(self, parameters: Mapping[str, Any], key: str) -> Answer:
-        for row in rows_of(self.tools.engine, tables.charges, status="frozen"):
-            if row["payment_intent"] is not None:
-                learn_payment(row["payment_intent"], self.tools.engine, self, self.tools.clock)
+        with self.tools.engine.begin() as tx:
+            for row in rows_of(self.tools.engine, tables.charges, status="frozen"):
+                if row["payment_intent"] is not None:
+                    told = ChargeKey(row["customer_id"], row["charge_id"])
+                    ask_soon(tx, told, self.tools.clock.now())
         return super().create_intent(parameters, key)
 
 

@@ -171,6 +171,15 @@ def test_of_a_decline_the_collector_is_told_to_ask_by_itself(owing: Callable[...
     assert_books_equal_stripe(case)
 
 
+def test_that_an_intent_was_made_cuts_no_pause_short(case: Case) -> None:
+    case.sandbox.fault("http_429", "POST", "/v1/payment_intents/*/confirm")
+    assert case.collect() is S.FROZEN
+
+    learn(case, case.intent)
+
+    assert not case.is_due(timedelta(0))
+
+
 def test_who_paid_is_asked_of_stripe_where_the_books_do_not_know_yet(case: Case) -> None:
     dies(case.collect, case, "confirm", heard=True)
 

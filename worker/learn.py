@@ -32,13 +32,18 @@ def learn_payment(payment_intent: str, engine: Engine, stripe: StripeGateway, cl
         raise StripeRefused("retrieve", answer)
     with engine.begin() as tx:
         key = find_charge(tx, payment_intent, answer.charge_id)
-        if key is not None and answer.kind not in BOOKED:
+        if key is not None and answer.kind not in BOOKED and not is_untried(answer):
             ask_soon(tx, key, clock.now())
     if key is None:
         return learn_unexplained(answer, engine, stripe, clock)
     if answer.kind in BOOKED:
         record(key, answer, engine, clock)
     return f"{answer.kind}: {key.charge_id}"
+
+
+def is_untried(answer: Answer) -> bool:
+    """It was made, and no bank asked yet: no news, and no reason to cut a pause short."""
+    return answer.kind is AnswerKind.READY and answer.latest_charge is None
 
 
 def learn_unexplained(answer: Answer, engine: Engine, stripe: StripeGateway, clock: Clock) -> str:

@@ -51,8 +51,9 @@ def world(
         yield one
 
 
-@pytest.mark.parametrize("charges", [100, pytest.param(1000, marks=pytest.mark.long)])
+@pytest.mark.every(4)  # of ten seeds with 100 charges three; the rest take minutes
 @pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("charges", [100, pytest.param(1000, marks=pytest.mark.long)])
 def test_whatever_happens_the_books_come_to_equal_stripe(
     seed: int,
     charges: int,
