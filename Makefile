@@ -46,4 +46,4 @@ check: install ## Format, lint, types, tests with coverage
 	@$(RUN) ruff format --check .
 	@$(RUN) ruff check .
 	@$(RUN) mypy
-	@$(RUN) pytest -n 3 --dist worksteal --cov --cov-report=term -q
+	@FUZZ_CASES=3000 $(RUN) pytest -n 3 --dist worksteal --cov --cov-report=term -q

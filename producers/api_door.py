@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -18,6 +19,7 @@ from schemas.answers import Receipt, receipt
 from schemas.events import BadEvent, Event, parse_json
 
 PATH = "/api/v1/billing/track_fix"
+KEY = re.compile(r"[!-~]+")
 CONNECT_SECONDS = 3.0
 READ_SECONDS = 10.0
 WAIT_SECONDS_MAX = 25.0  # one request; what stands between us and the API often cuts at 30
@@ -63,6 +65,9 @@ class ApiDoor:
         sound = parts and parts.host and not (parts.auth or parts.query or parts.fragment)
         if parts is None or not sound or parts.scheme not in {"http", "https"}:
             raise BadAddress("FIXBILL_API_URL must read like https://billing.example.com")
+        if not KEY.fullmatch(self.key):
+            # HTTP would refuse a line break in it, and quote all of it.
+            raise BadAddress("FIXBILL_API_KEY must be a word, as `fixbill keys create` printed it")
 
     def send(self, events: Sequence[Event], wait: float = 0) -> list[Answered]:
         """Send once; `wait` is how many seconds the API may take to settle before it answers."""

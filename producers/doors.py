@@ -5,10 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from producers.spool import Spool
 from schemas.answers import Receipt, receipt
 from schemas.events import Event
+
+if TYPE_CHECKING:
+    from producers.signing import Signer
 
 CHUNK = 500  # events a round trip; bounds what one lost answer leaves in doubt
 PAUSE_SECONDS = 0.25  # before asking again; doubles
@@ -49,7 +53,7 @@ def deliver(
     return answers
 
 
-def redis_door(url: str) -> Door:
+def redis_door(url: str, signer: Signer | None = None) -> Door:
     """The inbox itself; raises BadAddress, which never quotes the address and its password."""
     sentence = "REDIS_URL and INBOX_REDIS_URL must read like redis://:password@host:6379/0"
     if not url.startswith(("redis://", "rediss://", "unix://")):
@@ -64,7 +68,7 @@ def redis_door(url: str) -> Door:
         except ValueError:
             raise BadAddress(sentence) from None
         with redis:
-            return append_all(events, redis)
+            return append_all(events, redis, signer=signer)
 
     return send
 

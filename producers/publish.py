@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from redis import Redis
 from redis.backoff import NoBackoff
@@ -25,7 +25,10 @@ from producers.doors import Answered, Undelivered, deliver
 from producers.spool import Spool
 from schemas.answers import receipt
 from schemas.events import Event
-from schemas.inbox import DOOR, EVENT, TRACEPARENT, partition_of, stream_of
+from schemas.inbox import DOOR, EVENT, KEY_ID, SIGNATURE, TRACEPARENT, partition_of, stream_of
+
+if TYPE_CHECKING:
+    from producers.signing import Signer  # whoever signs has imported cryptography
 
 # "Not now", said by a store that is full, failing over or cut off from its disk or replicas.
 LATER = (OutOfMemoryError, ReadOnlyError, ClusterDownError, MasterDownError, TryAgainError)
@@ -69,13 +72,17 @@ def connect(url: str) -> Redis:
 
 
 def publish(
-    events: Sequence[Event], *, redis: Redis, spool: Spool | None = None
+    events: Sequence[Event],
+    *,
+    redis: Redis,
+    spool: Spool | None = None,
+    signer: Signer | None = None,
 ) -> list[Published]:
     """Append to the inbox. Whatever is not Accepted may still have arrived: keep the event's id.
 
     Sending an event again is always safe, so nothing is retried here behind the caller's back.
     """
-    answers = deliver(events, [lambda chunk: append_all(chunk, redis)], spool)
+    answers = deliver(events, [lambda chunk: append_all(chunk, redis, signer=signer)], spool)
     return [published(event, answer) for event, answer in zip(events, answers, strict=True)]
 
 
@@ -89,24 +96,50 @@ def published(event: Event, answer: Answered) -> Published:
     return Accepted(event)
 
 
-def append_all(events: Sequence[Event], redis: Redis, door: str = "redis") -> list[Answered]:
+def append_all(
+    events: Sequence[Event], redis: Redis, door: str = "redis", signer: Signer | None = None
+) -> list[Answered]:
     """The Redis door: all in one round trip."""
     try:
         with redis.pipeline(transaction=False) as pipeline:
             for event in events:
-                append(pipeline, event.customer_id, event.to_bytes(), event.traceparent, door)
+                body = event.to_bytes()
+                append(pipeline, event.customer_id, body, event.traceparent, door, signer)
             replies = pipeline.execute(raise_on_error=False)
     except RedisError as error:
         return [answered(event, error) for event in events]
     return [answered(event, reply) for event, reply in zip(events, replies, strict=True)]
 
 
-def append(redis: Redis, customer_id: str, body: bytes, traceparent: str | None, door: str) -> Any:
-    """One entry of the inbox."""
+def append(
+    redis: Redis,
+    customer_id: str,
+    body: bytes,
+    traceparent: str | None,
+    door: str,
+    signer: Signer | None = None,
+) -> Any:
+    """One entry of the inbox, signed where there is a key."""
+    partition = partition_of(customer_id)
+    signature = (signer.key_id, signer.sign(partition, body)) if signer else None
+    return append_signed(redis, partition, body, traceparent, door, signature)
+
+
+def append_signed(
+    redis: Redis,
+    partition: int,
+    body: bytes,
+    traceparent: str | None,
+    door: str,
+    signature: tuple[str | bytes, bytes] | None,
+) -> Any:
+    """One entry of the inbox, as its producer signed it."""
     fields: dict[Any, Any] = {EVENT: body, DOOR: door}
     if traceparent:
         fields[TRACEPARENT] = traceparent
-    return redis.xadd(stream_of(partition_of(customer_id)), fields)
+    if signature:
+        fields[KEY_ID], fields[SIGNATURE] = signature
+    return redis.xadd(stream_of(partition), fields)
 
 
 def answered(event: Event, reply: object) -> Answered:

@@ -127,14 +127,21 @@ class MoneyAnswer(Answer):
 
 
 class Transaction(Answer):
-    seq: int
+    """One transfer of the ledger; docs/ledger.md explains each kind."""
+
+    seq: int = Field(description="Numbered per customer from 1, without a gap.")
     kind: str
+    from_account: str
+    to_account: str
     credits: int | None = None
     money: Money | None = None
     fix_id: str | None
+    grant_id: str | None
     charge_id: str | None
+    cycle: int
     happened_at: datetime
     recorded_at: datetime
+    hash: str = Field(description="SHA-256 over it and the hash of the one before, in hex.")
 
 
 class Limits(Answer):

@@ -31,6 +31,12 @@ class Entry(NamedTuple):
     key_id: str | None = None
     signature: bytes | None = None
 
+    @property
+    def partition(self) -> int | None:
+        """Where it lay in the inbox; None for what came by another way."""
+        number, _, _ = self.key.partition("/")
+        return int(number) if number.isdecimal() else None
+
 
 def partition_of(customer_id: str) -> int:
     """One customer's events share a partition, so they are settled in the order they came."""

@@ -44,6 +44,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         "worker.stripe_calls",
         "worker.stripe_gateway",
         "worker.settle",
+        "worker.signatures",
         "worker.collect",
         "worker.breaker",
         "worker.withdraw",
@@ -64,6 +65,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         "worker.stripe_events",
         "schemas",
     ),
+    "worker.producer_keys": ("worker", "producers.signing"),
     # A statement is a reading of the ledger that is kept.
     "worker.statement": ("worker.clock", "worker.storage", "worker.usage.statements"),
     # Runs the lives as beat does, for a clock of its own.
@@ -78,7 +80,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         "worker.storage",
     ),
     # The edges.
-    "worker.process": ("worker", "schemas"),
+    "worker.process": ("worker", "producers", "schemas"),
     "worker.gauges": ("worker", "schemas"),
     "worker.celery_app": ("worker", "producers", "schemas"),
     "worker.api": ("worker", "producers", "schemas", "migrations"),
@@ -93,6 +95,7 @@ KNOWN_TO: dict[str, set[str]] = {
     "kombu": {"worker.celery_app"},
     "stripe": {"worker.stripe_calls", "worker.stripe_webhooks", "worker.sandbox.params"},
     "psycopg": {"worker.storage.bulk", "worker.storage.engine", "worker.local.postgres"},
+    "cryptography": {"producers.signing", "worker.signatures"},
     "alembic": {"migrations.migrate", "migrations.env", "migrations.versions.0001_the_ledger"},
 }
 PURE = {"collections", "dataclasses", "datetime", "enum", "hashlib", "typing", "__future__"} | {
@@ -180,6 +183,55 @@ def test_only_the_settings_read_the_environment() -> None:
 
     # The sandbox is a program of its own and knows nothing of ours.
     assert readers <= {"worker.settings", "worker.sandbox.__main__"}
+
+
+# What == would compare until the first byte that differs, and so tell how many were right.
+SECRETS = {"secret", "secrets", "signature", "token", "password", "seed", "mac", "hmac"}
+
+
+def secrets_compared(tree: ast.AST) -> list[str]:
+    """Comparisons by value in which something is named like a secret."""
+    by_value = (ast.Eq, ast.NotEq, ast.In, ast.NotIn)
+    return [
+        ast.unparse(node)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Compare)
+        and any(isinstance(each, by_value) for each in node.ops)
+        and any(words_in(side) & SECRETS for side in (node.left, *node.comparators))
+    ]
+
+
+def words_in(side: ast.expr) -> set[str]:
+    """Of every name in it; how long something is tells nothing."""
+    if isinstance(side, ast.Call) and isinstance(side.func, ast.Name) and side.func.id == "len":
+        return set()
+    names = [each.id for each in ast.walk(side) if isinstance(each, ast.Name)]
+    names += [each.attr for each in ast.walk(side) if isinstance(each, ast.Attribute)]
+    return {word for name in names for word in name.lower().split("_")}
+
+
+@pytest.mark.parametrize("module", modules())
+def test_secrets_are_compared_in_constant_time(module: str) -> None:
+    text = (ROOT / Path(*module.split("."))).with_suffix(".py").read_text("utf-8")
+
+    assert secrets_compared(ast.parse(text)) == []
+
+
+@pytest.mark.parametrize(
+    ("code", "found"),
+    [
+        ("given == key.secret_hash", True),
+        ("signature != expected.hex()", True),
+        ("hashed(password) in known", True),
+        ("token_of(link) == 'x'", True),
+        ("compare_digest(given, key.secret_hash)", False),
+        ("signature is None", False),
+        ("len(signature) != 64", False),
+        ("row.body_hash == other.body_hash", False),
+    ],
+)
+def test_a_secret_that_is_compared_by_value_would_be_found(code: str, found: bool) -> None:
+    assert bool(secrets_compared(ast.parse(code))) is found
 
 
 def test_this_python_is_one_we_support() -> None:

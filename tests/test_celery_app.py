@@ -10,6 +10,7 @@ import json
 import os
 import subprocess
 import sys
+from base64 import b64encode
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +18,21 @@ import pytest
 from redis import Redis
 from sqlalchemy import Engine
 
+from producers.signing import Signer
 from schemas.inbox import PARTITIONS, partition_of, stream_of
 from tests.api.client import settle_inbox
-from tests.builders import add_customer, deployed, outcomes, reasons, rows_of
+from tests.builders import add_customer, deployed, one_row, outcomes, reasons, rows_of
 from tests.stack import Database
 from worker.clock import Clock
+from worker.inbox import Inbox
 from worker.local.valkey import Valkey
+from worker.producer_keys import create_producer_key
+from worker.settler import Settler, partitions_of
 from worker.storage import tables
 
 REPOSITORY = Path(__file__).parents[1]
 ENDS_WITHIN = 15.0
+ALL = partitions_of(0, 1)
 
 
 @pytest.fixture
@@ -70,17 +76,6 @@ def test_a_worker_that_forks_as_celery_does_by_default_is_refused(
 
     assert ended.returncode != 0
     assert "start with --pool threads" in ended.stderr
-
-
-def test_a_worker_is_refused_where_nobody_says_that_the_inbox_is_closed(
-    environment: dict[str, str],
-) -> None:
-    del environment["TRUST_REDIS"]
-
-    ended = worker(environment, "--pool", "threads")
-
-    assert ended.returncode != 0
-    assert "set TRUST_REDIS=1" in ended.stderr
 
 
 def test_a_worker_without_a_setting_it_needs_is_refused_by_its_name(
@@ -162,7 +157,7 @@ from worker.celery_app import fix_deployed
 for line in sys.stdin:
     name, value = json.loads(line)
     try:
-        fix_deployed(value)
+        fix_deployed(*value["signed"] if isinstance(value, dict) and "signed" in value else [value])
     except Exception as error:
         print(name, type(error).__name__)
 """
@@ -225,3 +220,33 @@ def test_any_json_value_reaches_the_inbox_and_what_is_no_event_ends_in_quarantin
     assert outcomes(engine) == {"fix-1": "charged"}
     assert reasons(engine) == ["unreadable"] * len(ANYTHING)
     assert {row["door"] for row in rows_of(engine, tables.events)} == {"celery"}
+
+
+def test_a_signed_text_is_billed_as_it_was_signed_and_the_rest_is_set_aside(
+    environment: dict[str, str], redis: Redis, engine: Engine, clock: Clock
+) -> None:
+    add_customer(engine)
+    made = create_producer_key("theirs", ["publish"], ["acme"], None, None, engine, clock)
+    text = deployed().to_bytes().decode()
+    signature = Signer.of(made.secret or "").sign(partition_of("acme"), text.encode())
+    proof = b64encode(signature).decode()
+    strange: list[list[Any]] = [
+        [text + " ", made.key_id, proof],
+        [text, made.key_id, "no base64"],
+        [text, "\0é", proof],
+        ["\ud800", made.key_id, proof],
+        [text, None, proof],
+        [json.loads(text), made.key_id, proof],
+    ]
+    values = {str(number): {"signed": each} for number, each in enumerate(strange)}
+
+    failed = appended(environment, values | {"signed": {"signed": [text, made.key_id, proof]}})
+
+    assert failed == []
+    box = Inbox(redis)
+    assert Settler(engine, redis, clock).turn(ALL, lambda: box.depth().entries == 0)
+    assert outcomes(engine) == {"fix-1": "charged"}
+    assert one_row(engine, tables.events)["key_id"] == made.key_id
+    assert reasons(engine) == sorted(
+        ["bad_signature", "bad_signature", "unknown_key", "unreadable", "unreadable", "unsigned"]
+    )

@@ -126,6 +126,22 @@ def test_an_id_that_events_could_not_name_is_refused(
     assert rows_of(engine, tables.customers) == []
 
 
+@pytest.mark.parametrize(("field", "longest"), [("name", 200), ("email", 254)])
+def test_a_name_that_nothing_can_show_is_refused(
+    engine: Engine, clock: Clock, field: str, longest: int
+) -> None:
+    def add(text: str) -> None:
+        described: dict[str, Any] = {field: text}
+        create_customer("acme", "trial", engine, clock, **described)
+
+    for text in ("x" * (longest + 1), "Acme\x00", "Acme\r\nInc", "Ac\x9bme"):
+        with pytest.raises(CustomerProblem, match=f"the {field} is at most {longest} characters"):
+            add(text)
+    add("é" * longest)
+
+    assert one_row(engine, tables.customers)[field] == "é" * longest
+
+
 def test_a_plan_nobody_offers_is_refused(engine: Engine, clock: Clock) -> None:
     with pytest.raises(BadPlans, match="there is no plan 'gold'; there are trial, payg, pro"):
         create_customer("acme", "gold", engine, clock)

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from base64 import urlsafe_b64decode
 from datetime import timedelta
 from hashlib import sha256
+from typing import Any
 
 import pytest
 from sqlalchemy import Engine, update
 from sqlalchemy.exc import IntegrityError
 
-from tests.builders import one_row, rows_of
+from producers.signing import Signer
+from schemas.inbox import Entry, partition_of
+from tests.builders import NOW, add_customer, deployed, one_row, rows_of
 from worker.clock import Clock
-from worker.keys import NOTE_USE_EVERY, PATTERN, SCOPES, check_key, create_key
+from worker.keys import NOTE_USE_EVERY, PATTERN, SCOPES, check_key, create_key, rotate_key
+from worker.producer_keys import create_producer_key, rotate_producer_key
+from worker.settle import settle
+from worker.signatures import Trust
 from worker.storage import tables
 from worker.storage.api_keys import find_key, list_keys, revoke_key
 
@@ -116,6 +123,93 @@ def test_a_revoked_key_is_refused_and_cannot_be_revoked_again(engine: Engine, cl
     assert revoked == [True, False]
     assert check_key(key, engine, clock) is None
     assert check_key(other, engine, clock) is not None
+
+
+def test_a_revocation_counts_from_the_next_request_on(engine: Engine, clock: Clock) -> None:
+    key = made(engine, clock)
+    assert check_key(key, engine, clock) is not None
+
+    with engine.begin() as tx:
+        revoke_key(tx, parts_of(key)[0], clock.wall())
+
+    assert check_key(key, engine, clock) is None
+
+
+def test_the_secret_is_32_random_bytes(engine: Engine, clock: Clock) -> None:
+    _, secret = parts_of(made(engine, clock))
+
+    assert len(urlsafe_b64decode(secret + "=")) == 32
+
+
+def test_two_keys_are_good_at_once_while_one_is_rotated(engine: Engine, clock: Clock) -> None:
+    old = made(engine, clock)
+
+    new = rotate_key(parts_of(old)[0], timedelta(hours=1), engine, clock)
+
+    assert new is not None
+    found = [check_key(each, engine, clock) for each in (old, new)]
+    assert [(k.name, k.scopes, k.customer_ids) for k in found if k] == [
+        ("a pipeline", ["publish"], ["acme"])
+    ] * 2
+
+
+def test_a_rotation_prolongs_nothing(engine: Engine, clock: Clock) -> None:
+    ends = clock.wall() + timedelta(minutes=30)
+    old = create_key("short", ["read"], None, ends, engine, clock)
+
+    rotate_key(parts_of(old)[0], timedelta(hours=1), engine, clock)
+
+    first, second = rows_of_keys(engine)
+    assert first["expires_at"] == ends
+    lasts = second["expires_at"] - second["created_at"]
+    assert lasts == first["expires_at"] - first["created_at"]
+
+
+@pytest.mark.parametrize("how", ["revoked", "expired", "unknown"])
+def test_a_key_that_is_not_good_has_no_successor(engine: Engine, clock: Clock, how: str) -> None:
+    expires_at = clock.wall() if how == "expired" else None
+    key_id = parts_of(create_key("old", ["read"], None, expires_at, engine, clock))[0]
+    if how == "revoked":
+        with engine.begin() as tx:
+            revoke_key(tx, key_id, clock.wall())
+
+    asked = "0" * 12 if how == "unknown" else key_id
+    assert rotate_key(asked, timedelta(hours=1), engine, clock) is None
+    assert len(rows_of(engine, tables.api_keys)) == 1
+
+
+def rows_of_keys(engine: Engine) -> list[dict[str, Any]]:
+    return sorted(rows_of(engine, tables.api_keys), key=lambda row: row["created_at"])
+
+
+def test_no_column_anywhere_holds_a_key_as_it_was_shown(engine: Engine, clock: Clock) -> None:
+    api = made(engine, clock)
+    check_key(api, engine, clock)
+    rotated = rotate_key(parts_of(api)[0], timedelta(hours=1), engine, clock)
+    producer = create_producer_key("p", ["publish"], None, None, None, engine, clock)
+    successor = rotate_producer_key(producer.key_id, timedelta(hours=1), None, engine, clock)
+    add_customer(engine)
+    signer = Signer.of(producer.secret or "")
+    mine, body = partition_of("acme"), deployed().to_bytes()
+    for number, changed in enumerate((body, b"{}", body[:-1] + b" }")):
+        signature = signer.sign(mine, changed)
+        lies = Entry(f"{mine}/1-{number}", changed, "redis", NOW, None, signer.key_id, signature)
+        with engine.connect() as connection:
+            settle([lies], connection, NOW, Trust(NOW))
+
+    shown = [api, rotated, producer.secret, successor and successor.secret]
+    secrets = [each.split("_", 2)[2] for each in shown if each]
+    raw = [urlsafe_b64decode(each + "=") for each in secrets]
+    kept = [
+        value if isinstance(value, bytes) else str(value).encode()
+        for table in tables.metadata.tables.values()
+        for row in rows_of(engine, table)
+        for value in row.values()
+    ]
+
+    assert len(secrets) == 4
+    assert len(kept) > 100
+    assert [at for at in kept for each in (*raw, *map(str.encode, secrets)) if each in at] == []
 
 
 def test_a_key_that_does_not_exist_cannot_be_revoked(engine: Engine, clock: Clock) -> None:

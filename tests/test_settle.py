@@ -23,6 +23,7 @@ from tests.builders import (
     MINUTE,
     NOW,
     PLAN_DATE,
+    UNSIGNED,
     add_customer,
     deployed,
     entry,
@@ -664,11 +665,11 @@ def test_what_was_set_aside_is_settled_once_when_it_is_replayed(engine: Engine) 
     settle_events(engine, deployed(at=NOW + HOUR))
     aside = one_row(engine, tables.quarantine)["quarantine_id"]
 
-    verdicts_of_two = [replay(aside, engine, NOW + HOUR) for _ in range(2)]
+    verdicts_of_two = [replay(aside, engine, NOW + HOUR, UNSIGNED) for _ in range(2)]
 
     assert verdicts_of_two == ["charged", None]
     assert outcomes(engine) == {"fix-1": "charged"}
-    assert replay("qua_unknown", engine, NOW) is None
+    assert replay("qua_unknown", engine, NOW, UNSIGNED) is None
 
 
 def test_what_is_replayed_too_early_is_set_aside_again(engine: Engine) -> None:
@@ -676,7 +677,7 @@ def test_what_is_replayed_too_early_is_set_aside_again(engine: Engine) -> None:
     settle_events(engine, deployed(at=NOW + HOUR))
     aside = one_row(engine, tables.quarantine)["quarantine_id"]
 
-    verdict = replay(aside, engine, NOW)
+    verdict = replay(aside, engine, NOW, UNSIGNED)
 
     assert verdict == "quarantined"
     standing = rows_of(engine, tables.quarantine, replayed_at=None)
@@ -691,7 +692,7 @@ def test_what_still_cannot_be_settled_stays_in_quarantine(engine: Engine, owner:
         tx.exec_driver_sql("ALTER TABLE fixes ADD CHECK (fix_id <> 'fix-1')")
 
     with pytest.raises(StillUnsettleable, match="stays in quarantine"):
-        replay(aside["quarantine_id"], engine, NOW + HOUR)
+        replay(aside["quarantine_id"], engine, NOW + HOUR, UNSIGNED)
 
     assert rows_of(engine, tables.quarantine) == [aside]
     assert outcomes(engine) == {}
@@ -699,7 +700,7 @@ def test_what_still_cannot_be_settled_stays_in_quarantine(engine: Engine, owner:
 
 def test_nothing_is_settled_in_no_time(engine: Engine) -> None:
     with engine.connect() as connection:
-        journal = settle([], connection, NOW)
+        journal = settle([], connection, NOW, UNSIGNED)
 
     assert journal.tally.total() == 0
 

@@ -10,20 +10,23 @@ import json
 import os
 import threading
 import time
+from base64 import b64decode
 from re import fullmatch
 from typing import Any
 
 from celery import Celery, signals
 from kombu.entity import Queue
+from redis import Redis
 from redis.exceptions import RedisError
 from structlog import get_logger
 
-from producers.publish import append
-from schemas.events import ID_PATTERN
+from producers.publish import append, append_signed
+from schemas.events import ID_PATTERN, BadEvent, parse_event
+from schemas.inbox import partition_of
 from worker import gauges, telemetry
 from worker.due import DUE, Tools, sweep
 from worker.inbox import Inbox
-from worker.process import Unsafe, open_tools, refuse_unsafe
+from worker.process import open_tools
 from worker.settings import MissingSetting, settings
 from worker.settler import Settler, partitions_of
 
@@ -41,6 +44,7 @@ app.conf.update(
     task_ignore_result=True,
     timezone="UTC",
     worker_hijack_root_logger=False,
+    worker_enable_remote_control=False,  # or whoever reaches the broker could shut workers down
     worker_prefetch_multiplier=1,
     broker_connection_retry_on_startup=True,
     broker_transport_options={
@@ -106,7 +110,11 @@ process = Process()
 def settle(settler: int) -> None:
     """A turn at the inbox; whoever held partitions rings for the next turn."""
     tools = process.open()
-    mine = process.settlers.setdefault(settler, Settler(tools.engine, tools.redis, tools.clock))
+    if settler not in process.settlers:
+        process.settlers[settler] = Settler(
+            tools.engine, tools.redis, tools.clock, trust_redis=settings().trust_redis
+        )
+    mine = process.settlers[settler]
     held = mine.turn(partitions_of(settler, settings().settlers), process.stopping.is_set)
     if held and not process.stopping.is_set():
         settle.apply_async((settler,))
@@ -119,20 +127,44 @@ def sweep_kind(kind: str) -> None:
 
 
 @app.task(name="fixbill.fix_deployed", acks_late=True, reject_on_worker_lost=True)
-def fix_deployed(event: Any) -> None:
+def fix_deployed(event: Any, key_id: Any = None, signature: Any = None) -> None:
     """The door for producers that speak Celery: the event goes to the inbox as it is.
 
-    Acknowledged after that. Celery on Redis can still lose a message on its way here.
+    With a producer's key id and signature (base64) the event is the exact text that was signed;
+    without, it is taken only where TRUST_REDIS is set. Acknowledged after that. Celery on Redis
+    can still lose a message on its way here.
     """
-    put_in_inbox(event, process.open())
+    redis = process.open().redis
+    if isinstance(event, str) and isinstance(key_id, str) and isinstance(signature, str):
+        put_signed(redis, event, key_id, signature)
+    else:
+        append(redis, customer_in(event), json.dumps(event).encode(), None, "celery")
 
 
-def put_in_inbox(event: Any, tools: Tools) -> None:
-    """Whatever it is: reading it is the settler's business, refusing it too."""
+def put_signed(redis: Redis, text: str, key_id: str, signature: str) -> None:
+    """Whatever it is: checking it is the settler's business."""
+    body = text.encode("utf-8", "surrogatepass")
+    try:
+        customer_id = parse_event(body).customer_id
+    except BadEvent:
+        customer_id = ""
+    proof = key_id.encode("ascii", "replace"), decoded(signature)
+    append_signed(redis, partition_of(customer_id), body, None, "celery", proof)
+
+
+def decoded(signature: str) -> bytes:
+    """What is no base64 proves nothing, and stays to be seen."""
+    try:
+        return b64decode(signature, validate=True)
+    except ValueError:
+        return signature.encode("ascii", "replace")
+
+
+def customer_in(event: Any) -> str:
+    """As far as it can be read: reading it is the settler's business, refusing it too."""
     data = event.get("data") if isinstance(event, dict) else None
     named = data.get("customer_id") if isinstance(data, dict) else None
-    customer_id = named if isinstance(named, str) and fullmatch(ID_PATTERN, named) else ""
-    append(tools.redis, customer_id, json.dumps(event).encode(), None, "celery")
+    return named if isinstance(named, str) and fullmatch(ID_PATTERN, named) else ""
 
 
 @signals.setup_logging.connect
@@ -150,9 +182,8 @@ def begin(sender: Any, **_: object) -> None:
     if sender.pool_cls.__module__.startswith("celery.concurrency.prefork"):
         raise SystemExit("metrics count wrong in forked processes: start with --pool threads")
     try:
-        refuse_unsafe()
         tools = process.open()
-    except (Unsafe, MissingSetting) as error:
+    except MissingSetting as error:
         raise SystemExit(str(error)) from None
     telemetry.serve_metrics("worker", settings().metrics_port, settings().metrics_host)
     gauges.observe(tools)

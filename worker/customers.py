@@ -6,6 +6,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from datetime import timedelta
 from re import fullmatch
+from unicodedata import category
 
 from sqlalchemy import Connection, Engine
 
@@ -44,6 +45,7 @@ Begin = Callable[[], AbstractContextManager[Connection]]
 
 DEFAULT_CURRENCY = "usd"
 CANCELLED = "cancelled"  # why a customer who left is parked
+NAME_MAX, EMAIL_MAX = 200, 254  # characters
 OURS = (REVERT, ROLLED, INCLUDED, TOP_UP)  # what the product's own keys of grants begin with
 
 
@@ -64,6 +66,8 @@ def create_customer(
     """A new customer, with the credits its plan gives at sign-up; raises CustomerProblem."""
     if not fullmatch(ID_PATTERN, customer_id):
         raise CustomerProblem(f"a customer id is {ID_RULE}")
+    check_text("name", name, NAME_MAX)
+    check_text("email", email, EMAIL_MAX)
     with engine.begin() as tx:
         version = load_plans().in_force(plan, (clock.now() + how_far_ahead(tx)).date())
         if version.subscription is not None:
@@ -79,6 +83,14 @@ def create_customer(
         journal, book = open_book(tx, customer_id, clock)
         sign_up(journal, book, version)
         post(tx, journal)
+
+
+def check_text(what: str, text: str | None, longest: int) -> None:
+    """Shown on pages, in terminals and at Stripe; raises CustomerProblem."""
+    if text and (len(text) > longest or any(category(char) == "Cc" for char in text)):
+        raise CustomerProblem(
+            f"the {what} is at most {longest} characters long, and none is a control character"
+        )
 
 
 def grant_credits(
@@ -133,6 +145,8 @@ def customer_at_stripe(customer_id: str, begin: Begin, stripe: StripeGateway) ->
         customer = find_customer(tx, customer_id)
     if customer is None:
         raise unknown(customer_id)
+    if customer.erased_at is not None:
+        raise CustomerProblem(f"{customer_id} was erased: who comes back is a new customer")
     if customer.stripe_customer is not None:
         return customer.stripe_customer
     made = stripe.create_customer(customer_id, customer.name, customer.email)

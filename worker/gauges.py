@@ -10,7 +10,7 @@ from worker import telemetry
 from worker.customers import CANCELLED
 from worker.due import Tools
 from worker.inbox import Inbox
-from worker.storage import charges, customers, cycles, drifts, quarantine
+from worker.storage import charges, contests, customers, cycles, drifts, quarantine
 from worker.storage.collecting import is_stopped
 from worker.storage.refunds import count_unanswered_disputes
 
@@ -52,6 +52,12 @@ GAUGES = (
         "Entries in quarantine that wait for a person",
         "",
         lambda tools: quarantine.count_standing(tools.engine),
+    ),
+    Gauge(
+        "fixbill.contests.open",
+        "Fixes that customers contest and that wait for a decision",
+        "",
+        lambda tools: contests.count_open(tools.engine),
     ),
     Gauge(
         "fixbill.charges.parked",

@@ -11,16 +11,19 @@ from typing import Any
 
 from redis import Redis
 from redis.backoff import NoBackoff
-from redis.exceptions import ResponseError
+from redis.exceptions import NoPermissionError, ResponseError
 from redis.retry import Retry
 from structlog import get_logger
 
+from schemas.events import printable
 from schemas.inbox import (
     CONSUMER,
     DOOR,
     EVENT,
     GROUP,
+    KEY_ID,
     PARTITIONS,
+    SIGNATURE,
     TRACEPARENT,
     Entry,
     stream_of,
@@ -60,6 +63,7 @@ class Inbox:
     def __init__(self, redis: Redis, partitions: Sequence[int] = range(PARTITIONS)) -> None:
         self.redis = redis
         self.streams = {stream_of(number).encode(): number for number in partitions}
+        self.read_counts: dict[bytes, int] | None = None  # what Redis should say the group has read
 
     def create_groups(self) -> None:
         """At 0, never at `$`: a group that vanished with its stream must miss nothing."""
@@ -76,7 +80,13 @@ class Inbox:
 
     def fresh(self, count: int) -> list[Entry]:
         """New entries; waits about a second for the first one."""
-        return self._read(">", count, BLOCK_MS)
+        counts, self.read_counts = self.read_counts or self._counts(self.streams), None
+        entries = self._read(">", count, BLOCK_MS)
+        for stream in map(stream_in, entries):
+            if stream in counts:
+                counts[stream] += 1
+        self.read_counts = counts  # left unknown where the reply was lost, and with it a number
+        return entries
 
     def _read(self, position: str, count: int, block: int | None) -> list[Entry]:
         wanted: dict[Any, Any] = dict.fromkeys(self.streams, position)
@@ -84,16 +94,37 @@ class Inbox:
         try:
             found: Any = self.redis.xreadgroup(GROUP, CONSUMER, wanted, count=each, block=block)
         except ResponseError as error:
-            if "NOGROUP" not in str(error):
+            goes_on = self.leave_out_broken()
+            if "NOGROUP" in str(error):
+                self.create_groups()
+            elif not goes_on:
                 raise
-            self.create_groups()
-            return []
+            return self._read(position, count, block)
         read = [
             entry_of(self.streams[stream], key, fields)
             for stream, entries in found or []
             for key, fields in entries
         ]
         return self._without_trimmed(read)
+
+    def leave_out_broken(self) -> bool:
+        """Go on with the others: no stream may stop them. False if none is broken, or all are."""
+        broken = self.broken()
+        sound = {each: number for each, number in self.streams.items() if each not in broken}
+        if not broken or not sound:
+            return False
+        log.error("streams_left_out", streams=[each.decode() for each in broken])
+        self.streams = sound
+        return True
+
+    def broken(self) -> list[bytes]:
+        """Whoever may write to the store can put something else in a stream's place."""
+        with self.redis.pipeline(transaction=False) as pipeline:
+            for stream in self.streams:
+                pipeline.xlen(stream)
+            lengths = pipeline.execute(raise_on_error=False)
+        pairs = zip(self.streams, lengths, strict=True)
+        return [stream for stream, length in pairs if "WRONGTYPE" in str(length)]
 
     def _without_trimmed(self, read: list[Entry]) -> list[Entry]:
         """An entry that was trimmed while pending comes back without its fields."""
@@ -102,6 +133,30 @@ class Inbox:
             log.error("entries_trimmed_unsettled", entries=[entry.key for entry in gone])
             self.acknowledge(gone)
         return [entry for entry in read if entry.body]
+
+    def lost(self, entries: Iterable[Entry]) -> int:
+        """How many were deleted, beside these fresh ones, before they could be handed out.
+
+        Only an XADD that trims does that: see docs/decisions/0017.
+        """
+        if self.read_counts is None:
+            return 0
+        expected, found = self.read_counts, self._counts({stream_in(entry) for entry in entries})
+        self.read_counts = expected | found
+        return sum(max(count - expected.get(stream, count), 0) for stream, count in found.items())
+
+    def _counts(self, streams: Iterable[bytes]) -> dict[bytes, int]:
+        """How many entries the group has ever read of these, where Redis knows."""
+        names = list(streams)
+        with self.redis.pipeline(transaction=False) as pipeline:
+            for stream in names:
+                pipeline.xinfo_groups(stream)
+            replies = pipeline.execute(raise_on_error=False)
+        return {
+            stream: int(group["entries-read"])
+            for stream, reply in zip(names, replies, strict=True)
+            if (group := ours(reply)) and group["entries-read"] is not None
+        }
 
     def acknowledge(self, entries: Iterable[Entry]) -> None:
         """Only after the commit. The entries themselves are kept for RETENTION."""
@@ -116,6 +171,7 @@ class Inbox:
 
     def depth(self) -> Depth:
         """Entries not yet settled, and when the oldest of them was accepted."""
+        self.leave_out_broken()
         oldest = [self.oldest_unsettled(number) for number in self.streams.values()]
         count = sum(self._unsettled(stream) for stream in self.streams)
         return Depth(count, min((at for at in oldest if at), default=None))
@@ -131,7 +187,7 @@ class Inbox:
             groups: Any = self.redis.xinfo_groups(stream)
         except ResponseError:  # no such stream
             return None
-        return next((each for each in groups if each["name"] == GROUP.encode()), None)
+        return ours(groups)
 
     def oldest_unsettled(self, partition: int) -> datetime | None:
         """When the oldest entry that is not yet settled was accepted."""
@@ -158,6 +214,7 @@ class Inbox:
 
     def trim(self, now: datetime) -> None:
         """Forget entries older than RETENTION, but never one that is not settled."""
+        self.leave_out_broken()
         for stream, number in self.streams.items():
             limit = now - RETENTION
             oldest = self.oldest_unsettled(number)
@@ -166,13 +223,18 @@ class Inbox:
 
     def weaknesses(self) -> list[str]:
         """What in this store's settings would break the promise that nothing accepted is lost."""
-        found: Any = self.redis.config_get(
-            "appendonly", "appendfsync", "no-appendfsync-on-rewrite", "maxmemory-policy"
-        )
+        try:
+            found: Any = self.redis.config_get(*SAFE_SETTINGS)
+        except NoPermissionError:
+            return ["its settings may not be looked at; allow this user CONFIG GET"]
         return [
             f"{name} is {found.get(name)!r}; set it to {wanted!r}"
             for name, wanted in SAFE_SETTINGS.items()
             if found.get(name) != wanted
+        ] + [
+            f"{stream.decode()} holds no stream and is left out: delete it, then publish again "
+            "what was accepted there and is not settled"
+            for stream in self.broken()
         ]
 
 
@@ -188,18 +250,32 @@ SAFE_SETTINGS = {
 }
 
 
+def ours(groups: Any) -> dict[str, Any] | None:
+    """Our group among those of a stream; an error instead of them means there are none."""
+    found = [] if isinstance(groups, Exception) else groups
+    return next((each for each in found if each["name"] == GROUP.encode()), None)
+
+
+def stream_in(entry: Entry) -> bytes:
+    """Where it lies; every entry that was read lies in some partition."""
+    return stream_of(int(entry.key.partition("/")[0])).encode()
+
+
 def entry_of(partition: int, key: bytes, fields: dict[bytes, bytes] | None) -> Entry:
     """Without fields it was trimmed; one that merely lacks the event gets an unreadable body."""
     body = fields.get(EVENT) or b"no event" if fields else b""
     fields = fields or {}
     door = fields.get(DOOR, b"")
     traceparent = fields.get(TRACEPARENT, b"")
+    key_id = fields.get(KEY_ID)
     return Entry(
         key=f"{partition}/{key.decode()}",
         body=body,
         door=door.decode() if door.isalpha() and len(door) <= 16 else "redis",
         accepted_at=time_of(key),
         traceparent=traceparent.decode() if TRACE.fullmatch(traceparent) else None,
+        key_id=None if key_id is None else printable(key_id.decode("ascii", "replace")),
+        signature=fields.get(SIGNATURE),
     )
 
 

@@ -8,11 +8,12 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from hashlib import sha256
 from hmac import compare_digest
+from typing import Protocol
 
 from sqlalchemy import Engine
 
 from worker.clock import Clock
-from worker.storage.api_keys import ApiKey, add_key, find_key, note_use
+from worker.storage.api_keys import ApiKey, add_key, expire_key, find_key, note_use
 
 SCOPES = ("publish", "revert", "read", "admin")
 PATTERN = re.compile(r"fbk_([0-9a-f]{12})_([A-Za-z0-9_-]{43})")
@@ -28,21 +29,38 @@ def create_key(
     clock: Clock,
 ) -> str:
     """The key itself, which is not stored and cannot be shown again."""
-    key_id, secret = secrets.token_hex(6), secrets.token_urlsafe(32)
-    key = ApiKey(
-        key_id,
-        hashed(secret),
-        name,
-        list(scopes),
-        list(customer_ids) if customer_ids else None,
-        clock.wall(),
-        expires_at,
-        None,
-        None,
-    )
+    key, shown = new_key(name, scopes, customer_ids, expires_at, clock.wall())
     with engine.begin() as tx:
         add_key(tx, key)
-    return f"fbk_{key_id}_{secret}"
+    return shown
+
+
+def rotate_key(key_id: str, overlap: timedelta, engine: Engine, clock: Clock) -> str | None:
+    """A successor that may do the same; the old key expires after the overlap. None if not good."""
+    now = clock.wall()
+    with engine.begin() as tx:
+        old = find_key(tx, key_id)
+        if old is None or not is_good(old, now):
+            return None
+        expires_at = successor_expires(old, now)
+        key, shown = new_key(old.name, old.scopes, old.customer_ids, expires_at, now)
+        add_key(tx, key)
+        expire_key(tx, key_id, min(now + overlap, old.expires_at or now + overlap))
+    return shown
+
+
+def new_key(
+    name: str,
+    scopes: Sequence[str],
+    customer_ids: Sequence[str] | None,
+    expires_at: datetime | None,
+    now: datetime,
+) -> tuple[ApiKey, str]:
+    """What is stored, and what is shown."""
+    key_id, secret = secrets.token_hex(6), secrets.token_urlsafe(32)
+    bound = list(customer_ids) if customer_ids else None
+    key = ApiKey(key_id, hashed(secret), name, list(scopes), bound, now, expires_at, None, None)
+    return key, f"fbk_{key_id}_{secret}"
 
 
 def check_key(presented: str, engine: Engine, clock: Clock) -> ApiKey | None:
@@ -62,8 +80,24 @@ def check_key(presented: str, engine: Engine, clock: Clock) -> ApiKey | None:
     return key
 
 
-def is_good(key: ApiKey, now: datetime) -> bool:
+class Lasting(Protocol):
+    """What keys of either kind tell about how long they are good."""
+
+    @property
+    def created_at(self) -> datetime: ...
+    @property
+    def expires_at(self) -> datetime | None: ...
+    @property
+    def revoked_at(self) -> datetime | None: ...
+
+
+def is_good(key: Lasting, now: datetime) -> bool:
     return key.revoked_at is None and (key.expires_at is None or key.expires_at > now)
+
+
+def successor_expires(old: Lasting, now: datetime) -> datetime | None:
+    """As long after its making as the old one did."""
+    return None if old.expires_at is None else now + (old.expires_at - old.created_at)
 
 
 def hashed(secret: str) -> bytes:

@@ -8,6 +8,10 @@ from typing import Any, NamedTuple
 from itsdangerous import BadData, URLSafeTimedSerializer
 
 GOOD_FOR = timedelta(days=7)
+USAGE_GOOD_FOR = timedelta(hours=24)  # a portal makes one whenever it shows the page
+
+
+BAD = "this link is not good, or no longer; ask for a new one"
 
 
 class BadLink(ValueError):
@@ -19,6 +23,7 @@ class Links(NamedTuple):
 
     public_url: str
     secret: str
+    portals: tuple[str, ...] = ()  # origins that may show the usage page in a frame
 
     def to_charge(self, customer_id: str, charge_id: str) -> str:
         """Where a customer authenticates the payment of this charge."""
@@ -26,7 +31,7 @@ class Links(NamedTuple):
 
     def charge_of(self, token: str) -> tuple[str, str]:
         """Customer and charge of such a link; raises BadLink."""
-        customer_id, charge_id = self.pair_in("pay", token)
+        customer_id, charge_id = self.read("pay", token, 2)
         return str(customer_id), str(charge_id)
 
     def to_statement(self, customer_id: str, number: int) -> str:
@@ -36,20 +41,34 @@ class Links(NamedTuple):
 
     def statement_of(self, token: str) -> tuple[str, int]:
         """Customer and number of such a link; raises BadLink."""
-        customer_id, number = self.pair_in("statement", token)
+        customer_id, number = self.read("statement", token, 2)
         return str(customer_id), int(number)
 
-    def pair_in(self, purpose: str, token: str) -> tuple[Any, Any]:
+    def to_usage(self, customer_id: str) -> str:
+        """Where a customer sees their usage, and a portal shows it in a frame."""
+        return f"{self.public_url}/usage/{self.signer('usage').dumps([customer_id])}"
+
+    def usage_of(self, token: str) -> str:
+        """The customer of such a link; raises BadLink."""
+        (customer_id,) = self.read("usage", token, 1, USAGE_GOOD_FOR)
+        return str(customer_id)
+
+    def read(
+        self, purpose: str, token: str, parts: int, good_for: timedelta = GOOD_FOR
+    ) -> list[Any]:
+        """What was signed for this purpose; so many parts."""
         try:
-            first, second = self.signer(purpose).loads(token, max_age=int(GOOD_FOR.total_seconds()))
+            found = self.signer(purpose).loads(token, max_age=int(good_for.total_seconds()))
         except (BadData, ValueError, TypeError) as error:
-            raise BadLink("this link is not good, or no longer; ask for a new one") from error
-        return first, second
+            raise BadLink(BAD) from error
+        if not isinstance(found, list) or len(found) != parts:
+            raise BadLink(BAD)
+        return found
 
     def signer(self, purpose: str) -> URLSafeTimedSerializer:
         return URLSafeTimedSerializer(self.secret, salt=purpose)
 
 
-def good_until() -> datetime:
+def good_until(good_for: timedelta = GOOD_FOR) -> datetime:
     """When a link that is made now stops working."""
-    return datetime.now(UTC) + GOOD_FOR
+    return datetime.now(UTC) + good_for

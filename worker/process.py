@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import Engine
 
+from producers.signing import Signer
 from schemas.plans import install_plans
 from worker import inbox, telemetry
 from worker.billing.policy import DEFAULT_BREAKER, Breaker
@@ -13,10 +14,6 @@ from worker.links import Links
 from worker.settings import Settings, settings
 from worker.storage.engine import WORKER, connect
 from worker.stripe_gateway import StripeGateway
-
-
-class Unsafe(RuntimeError):
-    """The settings would break a promise; the message says which one to change."""
 
 
 def open_tools(pool_size: int = 8) -> Tools:
@@ -64,17 +61,15 @@ def open_links() -> Links | None:
     env = settings()
     if env.public_url is None or env.link_secret is None:
         return None
-    return Links(env.public_url.rstrip("/"), env.link_secret.get_secret_value())
+    secret = env.link_secret.get_secret_value()
+    return Links(env.public_url.rstrip("/"), secret, env.portals())
 
 
 def open_engine(pool_size: int = 8) -> Engine:
     return connect(settings().need("database_url"), WORKER, pool_size)
 
 
-def refuse_unsafe() -> None:
-    """Unsigned entries are taken only where the operator says that the store is closed."""
-    if not settings().trust_redis:
-        raise Unsafe(
-            "entries of the inbox are not signed: let only your own processes reach the inbox "
-            "store (Redis ACL), then set TRUST_REDIS=1"
-        )
+def open_signer() -> Signer | None:
+    """What signs the entries this process puts into the inbox."""
+    env = settings()
+    return Signer.of(env.need("fixbill_signing_key")) if env.fixbill_signing_key else None

@@ -48,12 +48,14 @@ def roll_over_due(
         if not page:
             break
         after = page[-1]
-        changed += roll_over([each.customer_id for each in page], engine, settled, clock)
+        theirs = [each.customer_id for each in page if partition_of(each.customer_id) in settled]
+        changed += roll_over(theirs, engine, settled, clock)
     return changed
 
 
 def settled_until(inbox: Inbox) -> dict[int, datetime]:
-    """The watermark of each partition, asked before anything is read."""
+    """The watermark of each partition that can be read, asked before anything else is."""
+    inbox.leave_out_broken()
     return {number: inbox.settled_until(number) for number in inbox.streams.values()}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -37,6 +38,7 @@ class Settings(BaseSettings):
     # Where customers reach the API, and what signs the links they are sent.
     public_url: str | None = None
     link_secret: SecretStr | None = None
+    portal_origins: str = ""  # sites that may frame the usage page, separated by commas
 
     # The circuit breaker's bounds, in minor units and in number; empty: the built-in ones.
     breaker_customer_day_amount: int | None = Field(default=None, ge=0)
@@ -44,6 +46,10 @@ class Settings(BaseSettings):
     breaker_hour_amount: int | None = Field(default=None, ge=0)
     breaker_hour_attempts: int | None = Field(default=None, ge=0)
     collectors: int = Field(default=4, ge=1, le=64)  # charges collected at once by one process
+
+    # What one key may ask of one process of the API in the long run; empty: the built-in rates.
+    rate_read_per_second: float | None = Field(default=None, gt=0)  # requests
+    rate_publish_per_second: float | None = Field(default=None, gt=0)  # events
 
     settlers: int = Field(default=1, ge=1, le=16)
     plans_file: Path | None = None
@@ -54,6 +60,7 @@ class Settings(BaseSettings):
     # For `fixbill publish`.
     fixbill_api_url: str | None = None
     fixbill_api_key: SecretStr | None = None
+    fixbill_signing_key: SecretStr | None = None  # for the Redis door; the API signs with it too
     fixbill_customer: str | None = None
     fixbill_spool: Path | None = None
     ci: str | None = None  # set by CI systems, to whatever they like
@@ -67,6 +74,20 @@ class Settings(BaseSettings):
     @classmethod
     def reads_like_redis(cls, url: SecretStr | None) -> SecretStr | None:
         return like(url, REDIS, "redis://:password@host:6379/0")
+
+    @field_validator("fixbill_signing_key")
+    @classmethod
+    def reads_like_signing_key(cls, key: SecretStr | None) -> SecretStr | None:
+        if key is not None and not SIGNING_KEY.fullmatch(key.get_secret_value()):
+            raise ValueError("must read like fbs_…_…, as `fixbill keys producer create` prints it")
+        return key
+
+    @field_validator("portal_origins")
+    @classmethod
+    def reads_like_origins(cls, listed: str) -> str:
+        if not all(ORIGIN.fullmatch(each) for each in parts_of(listed)):
+            raise ValueError("must read like https://portal.example.com,https://*.example.org")
+        return listed
 
     def need(self, name: str) -> str:
         """The value of a setting that has to be there; raises MissingSetting."""
@@ -84,7 +105,19 @@ class Settings(BaseSettings):
     def webhook_secrets(self) -> list[str]:
         return [part for part in self.need("stripe_webhook_secret").split(",") if part]
 
+    def portals(self) -> tuple[str, ...]:
+        return tuple(parts_of(self.portal_origins))
 
+
+# Written into a header of every usage page, so nothing but origins may be in it.
+ORIGIN = re.compile(r"https?://(\*\.)?[A-Za-z0-9.-]+(:\d{1,5})?")
+
+
+def parts_of(listed: str) -> list[str]:
+    return [part.strip() for part in listed.split(",") if part.strip()]
+
+
+SIGNING_KEY = re.compile(r"fbs_[0-9a-f]{12}_[A-Za-z0-9_-]{43}")
 POSTGRES = {"postgres", "postgresql", "postgresql+psycopg"}
 REDIS = {"redis", "rediss", "unix", "amqp", "amqps"}  # Celery's broker may be RabbitMQ
 

@@ -13,6 +13,7 @@ from worker.billing.batch import decide_batch
 from worker.billing.fix import Arrival
 from worker.billing.journal import Journal, Quarantined
 from worker.billing.known import Known
+from worker.signatures import Trust, check_senders
 from worker.storage.books import known_fixes, open_books
 from worker.storage.engine import blames_the_data
 from worker.storage.parked import forget_parked
@@ -25,20 +26,22 @@ class StillUnsettleable(RuntimeError):
     """An entry of the quarantine that fails as it did before."""
 
 
-def settle(entries: Sequence[Entry], connection: Connection, now: datetime) -> Journal:
-    """Read what came in, open the books it touches, decide, post. One commit."""
+def settle(
+    entries: Sequence[Entry], connection: Connection, now: datetime, trust: Trust
+) -> Journal:
+    """Read what came in, check who sent it, open the books it touches, decide, post. One commit."""
     with connection.begin():
-        return settle_entries(connection, entries, now)
+        return settle_signed(connection, entries, now, trust)
 
 
 def settle_backlog(customer_id: str, engine: Engine, now: datetime) -> Journal:
     """Settle what waited for this customer to be known, or for a way to pay."""
     with engine.begin() as tx:
-        return settle_entries(tx, [], now, {customer_id})
+        return settle_arrivals(tx, [], now, customer_ids={customer_id})
 
 
 def settle_parked(entry: Entry, engine: Engine, now: datetime) -> Journal:
-    """Settle what the HTTP door took in while the inbox was away."""
+    """Settle what the HTTP door took in while the inbox was away, and checked then."""
     try:
         with engine.begin() as tx:
             forget_parked(tx, entry)
@@ -51,15 +54,22 @@ def settle_parked(entry: Entry, engine: Engine, now: datetime) -> Journal:
             return set_aside(tx, unsettleable(entry, error), now)
 
 
-def replay(quarantine_id: str, engine: Engine, now: datetime) -> str | None:
+def replay(quarantine_id: str, engine: Engine, now: datetime, trust: Trust | None) -> str | None:
     """What becomes of it now; None if it is not in quarantine, or was replayed before.
 
-    Raises StillUnsettleable, and then it stays there.
+    Without `trust` the operator vouches for it. Raises StillUnsettleable, and then it stays there.
     """
     try:
         with engine.begin() as tx:
             entry = take_for_replay(tx, quarantine_id, now)
-            return settle_entries(tx, [entry], now).verdicts[entry.key] if entry else None
+            if entry is None:
+                return None
+            journal = (
+                settle_entries(tx, [entry], now)
+                if trust is None
+                else settle_signed(tx, [entry], now, trust)
+            )
+            return journal.verdicts[entry.key]
     except Exception as error:
         if not blames_the_data(error):
             raise
@@ -72,11 +82,27 @@ def quarantine(refused: Quarantined, connection: Connection, now: datetime) -> J
         return set_aside(connection, refused, now)
 
 
-def settle_entries(
-    tx: Connection, entries: Sequence[Entry], now: datetime, customer_ids: Collection[str] = ()
-) -> Journal:
-    """The verbs of a settlement, in the caller's transaction."""
+def settle_signed(tx: Connection, entries: Sequence[Entry], now: datetime, trust: Trust) -> Journal:
+    """Entries from outside: each must prove who sent it."""
     arrivals, unreadable = read(entries)
+    arrivals, unproven = check_senders(tx, arrivals, trust)
+    return settle_arrivals(tx, arrivals, now, unreadable + unproven)
+
+
+def settle_entries(tx: Connection, entries: Sequence[Entry], now: datetime) -> Journal:
+    """Entries of our own, and those that were checked when they came."""
+    arrivals, unreadable = read(entries)
+    return settle_arrivals(tx, arrivals, now, unreadable)
+
+
+def settle_arrivals(
+    tx: Connection,
+    arrivals: list[Arrival],
+    now: datetime,
+    refused: Sequence[Quarantined] = (),
+    customer_ids: Collection[str] = (),
+) -> Journal:
+    """Open, decide, post: the verbs of a settlement, in the caller's transaction."""
     wanted = {*customer_ids, *(arrival.event.customer_id for arrival in arrivals)}
     # A revert can give a credit back, which then belongs to the oldest held fix.
     reverts = any(arrival.event.reverts for arrival in arrivals)
@@ -85,7 +111,7 @@ def settle_entries(
     arrivals = waited + arrivals
     known = known_fixes(tx, [arrival.event for arrival in arrivals])
     journal = decide_batch(arrivals, books, known, now)
-    journal.refuse(unreadable + spoilt)
+    journal.refuse([*refused, *spoilt])
     post(tx, journal)
     return journal
 

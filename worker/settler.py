@@ -19,6 +19,7 @@ from worker.billing.journal import Quarantined
 from worker.clock import Clock
 from worker.inbox import Inbox
 from worker.settle import quarantine, settle, unsettleable
+from worker.signatures import Trust
 from worker.storage.engine import blames_the_data
 from worker.storage.tables import entry_tries
 
@@ -41,6 +42,7 @@ class Settler:
     redis: Redis
     clock: Clock
     silence_max: str = SILENCE_MAX
+    trust_redis: bool = False  # take what nobody signed
     survivors_settled: bool = False
     noted: set[str] = field(default_factory=set)  # entries whose try this process has counted
 
@@ -80,6 +82,7 @@ class Settler:
             if entries:
                 self.settle_divided(entries, connection)
                 inbox.acknowledge(entries)
+                tell_of_lost(inbox, entries)
             else:
                 delivered_before = False
                 stay_alive(connection)
@@ -95,7 +98,8 @@ class Settler:
         now = self.clock.now()
         try:
             with telemetry.batch_span("settle", (entry.traceparent for entry in entries)):
-                journal = settle(entries, connection, now)
+                trust = Trust(self.clock.wall(), unsigned=self.trust_redis)
+                journal = settle(entries, connection, now, trust)
                 log.info("batch_settled", entries=len(entries), **journal.tally)
         except Exception as error:
             if not blames_the_data(error):
@@ -135,6 +139,14 @@ class Settler:
             return 0
         self.noted.add(entry.key)
         return count_try(connection, entry) - 1
+
+
+def tell_of_lost(inbox: Inbox, entries: Sequence[Entry]) -> None:
+    """Whoever may append may also trim: that cannot be forbidden, so at least it is seen."""
+    lost = inbox.lost(entries)
+    telemetry.entries_lost.add(lost)  # of 0, too: an alert does not see how a counter begins
+    if lost:
+        log.error("entries_deleted_unread", entries=lost, beside=entries[0].key)
 
 
 def partitions_of(settler: int, settlers: int) -> range:

@@ -16,6 +16,7 @@ from worker.dispute import record_dispute
 from worker.learn import learn_payment, payer_of_intent
 from worker.refund import record_refund
 from worker.setup import follow_checkout, follow_customer, follow_payment_method
+from worker.storage.erasure import erase_late_webhook
 from worker.storage.stripe_events import finish_event, postpone_event, read_event
 from worker.stripe_calls import StripeRefused
 from worker.stripe_gateway import StripeGateway
@@ -77,4 +78,5 @@ def ask_later(event_id: str, engine: Engine, clock: Clock) -> str:
 def finish(event_id: str, result: str, engine: Engine) -> str:
     with engine.begin() as tx:
         finish_event(tx, event_id, result)
+        erase_late_webhook(tx, event_id)
     return result

@@ -356,6 +356,17 @@ class StripeGateway:
         )
         return str(made.id)
 
+    def delete_customer(self, stripe_customer: str) -> None:
+        """Name, email and cards go, payments stay; whom Stripe does not know is gone already.
+
+        Raises StripeRefused.
+        """
+        try:
+            done("delete_customer", lambda: self.client.v1.customers.delete(stripe_customer))
+        except StripeRefused as refusal:
+            if refusal.answer.code != "resource_missing":
+                raise
+
     def add_payment_method(self, stripe_customer: str, payment_method: str) -> str:
         """Attach a payment method and make it the default; raises StripeRefused."""
         attached = self.attach(stripe_customer, payment_method)

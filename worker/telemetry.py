@@ -49,6 +49,9 @@ fixes_released = meter.create_counter(
 quarantined = meter.create_counter(
     "fixbill.quarantined", description="Entries put in quarantine, by reason"
 )
+entries_lost = meter.create_counter(
+    "fixbill.inbox.lost", description="Entries deleted from the inbox before they were read"
+)
 settle_duration = meter.create_histogram(
     "fixbill.settle.duration", unit="s", description="One batch, from reading to commit"
 )
@@ -72,6 +75,9 @@ unapplied_payments = meter.create_counter(
 )
 drifts = meter.create_counter(
     "fixbill.drifts", description="Differences from Stripe's lists, by kind and what came of them"
+)
+contests = meter.create_counter(
+    "fixbill.contests", description="Fixes that customers contest, by opened, accepted or rejected"
 )
 stripe_duration = meter.create_histogram(
     "fixbill.stripe.duration", unit="s", description="One call to Stripe, by call and answer"
@@ -170,19 +176,25 @@ def current_traceparent() -> str | None:
 
 
 def write_logs(level: str) -> None:
-    """JSON lines on stderr, each with the trace it belongs to."""
+    """JSON lines on stderr, each with the trace it belongs to; also the warnings of libraries."""
     structlog.configure(
-        processors=[
-            structlog.contextvars.merge_contextvars,
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            add_trace,
-            TRACEBACKS,
-            structlog.processors.JSONRenderer(),
-        ],
+        processors=[*SAID, TRACEBACKS, structlog.processors.JSONRenderer()],
         wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
     )
+    warnings = logging.StreamHandler(sys.stderr)
+    warnings.setLevel(logging.WARNING)
+    warnings.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=SAID,
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                TRACEBACKS,
+                structlog.processors.JSONRenderer(),
+            ],
+        )
+    )
+    logging.basicConfig(handlers=[warnings])
 
 
 # Without local variables: they hold keys, URLs with passwords, and customers' data.
@@ -199,3 +211,12 @@ def add_trace(
         event["trace_id"] = trace.format_trace_id(span.trace_id)
         event["span_id"] = trace.format_span_id(span.span_id)
     return event
+
+
+# What is said beside the event itself.
+SAID: tuple[structlog.types.Processor, ...] = (
+    structlog.contextvars.merge_contextvars,
+    structlog.processors.add_log_level,
+    structlog.processors.TimeStamper(fmt="iso", utc=True),
+    add_trace,
+)

@@ -108,6 +108,7 @@ OPS_MAY = {
         "collecting",
         "clock",
         "fixes",
+        "events",
         "grants",
         "transfers",
     ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from base64 import urlsafe_b64encode
 from typing import Any
 
 import pytest
@@ -10,7 +11,8 @@ import pytest
 from schemas.inbox import EVENT_BYTES_MAX
 from tests.api.client import Api, problem_in
 from tests.builders import deployed
-from worker.api.track_fix import BATCH_BYTES_MAX, BATCH_MAX
+from worker.api.bounds import BATCH_BYTES_MAX
+from worker.api.limits import BATCH_MAX
 from worker.inbox import Inbox
 
 EVENT: dict[str, Any] = json.loads(deployed().to_bytes())
@@ -150,3 +152,23 @@ def test_the_largest_event_and_the_largest_batch_are_taken(api: Api) -> None:
     assert one.status_code == 202
     assert {each["status"] for each in many.json()["results"]} == {"accepted"}
     assert Inbox(api.redis).depth().entries == 1 + BATCH_MAX
+
+
+@pytest.mark.parametrize(
+    ("query", "kind"),
+    [
+        ("limit=1000000000", "bad-field"),
+        ("limit=0", "bad-field"),
+        ("limit=" + "9" * 5000, "bad-field"),
+        ("cursor=" + "x" * 501, "bad-cursor"),
+        ("cursor=WzkwMDcxOTkyNTQ3NDA5OTN", "bad-cursor"),
+        ("cursor=" + urlsafe_b64encode(b"[" * 300).decode(), "bad-cursor"),
+    ],
+)
+def test_a_huge_page_or_a_cursor_of_nowhere_is_refused(
+    shared_api: Api, query: str, kind: str
+) -> None:
+    for of in ("statements", "fixes", "charges", "transactions", "quarantine", "contests"):
+        got = shared_api.ask("GET", f"/api/v1/customers/acme/{of}?{query}", shared_api.signed())
+
+        assert problem_in(got, 422)["type"] == f"urn:fixbill:problem:{kind}"

@@ -69,9 +69,8 @@ def served(directory: Path, **settings: str) -> Iterator[Served]:
     """The socket listens before the process starts, so nobody has to wait for it."""
     log = directory / "api.log"
     with socket.create_server(("127.0.0.1", 0)) as listening, log.open("wb") as out:
-        command = [sys.executable, "-m", "uvicorn", "--factory", "worker.api.app:create_app"]
         process = subprocess.Popen(
-            [*command, "--fd", str(listening.fileno()), "--log-level", "warning"],
+            [sys.executable, "-m", "worker.api", "--fd", str(listening.fileno())],
             env={"PATH": os.environ["PATH"], **settings},
             pass_fds=[listening.fileno()],
             stdout=out,

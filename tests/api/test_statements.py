@@ -14,6 +14,7 @@ from sqlalchemy import Engine
 
 from schemas.answers import Statement, StatementList
 from tests.api.client import Api, problem_in
+from tests.api.visiting import page_in
 from tests.builders import (
     MARCH,
     MINUTE,
@@ -170,7 +171,7 @@ def test_a_page_needs_nothing_from_elsewhere_and_no_script(site: Api) -> None:
     text = ask(site, "/1.html").text
 
     assert "<script" not in text
-    assert re.findall(r"(?:src|href)=|url\(|@import", text) == []
+    assert re.findall(r'(?:src|href)=(?!"data:)|url\(|@import', text) == []
 
 
 HOSTILE = "acme/<script>alert('&\"')</script>"
@@ -283,17 +284,18 @@ def test_a_link_leads_to_one_statement_and_to_nothing_else(site: Api) -> None:
 
     missing = site.ask("GET", linked(site, 3))
 
-    assert "no statement 3" in problem_in(missing, 404)["detail"]
-    problem_in(site.ask("GET", f"/pay/{token}"), 404)
-    problem_in(site.ask("GET", f"{path[:-1]}{'A' if path[-1] != 'A' else 'B'}"), 404)
-    problem_in(site.ask("GET", "/statement/token"), 404)
+    assert "no statement 3" in page_in(missing, 404)
+    page_in(site.ask("GET", f"/pay/{token}"), 404)
+    # Not its last character: that has bits which no byte of the signature uses.
+    page_in(site.ask("GET", f"{path[:-2]}{'A' if path[-2] != 'A' else 'B'}{path[-1]}"), 404)
+    page_in(site.ask("GET", "/statement/token"), 404)
 
 
 def test_a_link_for_a_payment_shows_no_statement(site: Api) -> None:
     assert site.doors.links is not None
     token = site.doors.links.to_charge("acme", "1").rsplit("/", 1)[1]
 
-    problem_in(site.ask("GET", f"/statement/{token}"), 404)
+    page_in(site.ask("GET", f"/statement/{token}"), 404)
 
 
 def test_a_link_is_good_for_a_week(site: Api) -> None:
@@ -306,13 +308,13 @@ def test_a_link_is_good_for_a_week(site: Api) -> None:
     old = signer.dumps(["acme", 1])
     assert isinstance(old, str)
 
-    assert "not good" in problem_in(site.ask("GET", f"/statement/{old}"), 404)["detail"]
+    assert "not good" in page_in(site.ask("GET", f"/statement/{old}"), 404)
 
 
 def test_where_no_customer_could_follow_a_link_there_is_no_page(site: Api) -> None:
     nowhere = site.behind(links=None)
 
-    problem_in(nowhere.ask("GET", linked(site)), 503)
+    page_in(nowhere.ask("GET", linked(site)), 503)
 
 
 def test_a_cycle_that_is_no_month_has_its_own_days() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from io import StringIO
 from typing import Any
 
 import pytest
@@ -52,6 +53,15 @@ def test_name_and_email_are_kept_as_they_are_written(cli: Cli) -> None:
     assert (row["name"], row["email"]) == ("Åcme & Söhne", "a+b@exämple.com")
 
 
+@pytest.mark.parametrize("option", ["--name", "--email"])
+def test_a_name_that_is_too_long_is_refused_in_a_sentence(cli: Cli, option: str) -> None:
+    done = cli("customers", "add", "acme", option, "x" * 300)
+
+    assert done.code == 1
+    assert "characters long" in done.sentence
+    assert rows_of(cli.engine, tables.customers) == []
+
+
 def test_a_customer_is_added_once(cli: Cli) -> None:
     cli("customers", "add", "acme")
 
@@ -93,6 +103,7 @@ def test_an_unknown_customer_is_one_sentence_that_says_what_to_do(cli: Cli) -> N
         ["customers", "set-cap", "nobody", "100.00"],
         ["customers", "cancel", "nobody"],
         ["customers", "release", "nobody"],
+        ["customers", "erase", "nobody", "--yes"],
         ["credits", "grant", "nobody", "1"],
     ]
 
@@ -275,6 +286,32 @@ def test_a_customer_who_comes_back_with_a_card_pays_what_is_owed(
     assert back.json["plan"]["standing"] == "good"
     paid = sandbox.payments(customer=stripe_customer, status="succeeded")
     assert [each["amount"] for each in paid] == [2900]
+
+
+def test_one_who_left_is_erased_once_that_is_confirmed(cli: Cli, sandbox: RunningSandbox) -> None:
+    customer_id = somebody()
+    add_customer_with_card(cli.engine, sandbox, customer_id)
+    erase = ("customers", "erase", customer_id)
+    refused = cli(*erase)
+    cli("customers", "cancel", customer_id)
+
+    cli.monkeypatch.setattr("sys.stdin", StringIO("no\n"))
+    unanswered = cli(*erase)
+    untouched = one_row(cli.engine, tables.customers)["erased_at"]
+    done, again = cli(*erase, "--yes"), cli(*erase, "--yes", "--json")
+    shown = cli("customers", "show", customer_id)
+    back = cli("customers", "add-payment-method", customer_id, "pm_card_visa", "--json")
+
+    assert refused.sentence == (
+        f"fixbill: {customer_id} has not left: `fixbill customers cancel {customer_id}` first"
+    )
+    assert (unanswered.code, untouched) == (130, None)
+    assert (unanswered.out, "It cannot be undone" in unanswered.err) == ("", True)
+    erased_at = one_row(cli.engine, tables.customers)["erased_at"]
+    assert done.out == f"{customer_id} was erased on {erased_at:%Y-%m-%d %H:%M:%SZ}\n"
+    assert datetime.fromisoformat(again.json["erased_at"]) == erased_at
+    assert (shown.code, back.code) == (0, 1)
+    assert "was erased" in back.sentence
 
 
 def test_a_parked_customer_is_released_once(cli: Cli) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from sqlalchemy import Engine
 
 from migrations.migrate import downgrade
+from schemas.inbox import stream_of
 from tests.cli.running import NOWHERE, Cli
 from worker.local.valkey import Valkey
 
@@ -66,9 +67,23 @@ def test_a_store_that_may_lose_events_is_found_with_the_setting_to_change(
     }
 
 
-def test_producers_that_nobody_vouched_for_are_found(cli: Cli) -> None:
+def test_a_stream_that_holds_something_else_is_found(cli: Cli) -> None:
+    cli.redis.set(stream_of(3), "x")
+
+    (found,) = advice(cli)["inbox"]
+
+    assert found.startswith("inbox:{3} holds no stream")
+    assert "delete it" in found
+
+
+def test_an_inbox_that_nobody_can_sign_for_is_found(cli: Cli) -> None:
     cli.set(TRUST_REDIS=None)
 
     (found,) = advice(cli)["producers"]
+    made = cli("keys", "producer", "create", "a pipeline", "--json").json
+    sound = advice(cli)
+    cli("keys", "revoke", made["key_id"])
 
-    assert "set TRUST_REDIS=1" in found
+    assert "fixbill keys producer create" in found
+    assert sound == {}
+    assert advice(cli)["producers"] == [found]

@@ -124,6 +124,7 @@ def test_a_database_that_is_away_is_one_sentence(command: Command, words: list[s
         ("SETTLERS", "many"),
         ("SETTLERS", "17"),
         ("TRUST_REDIS", "perhaps"),
+        ("FIXBILL_SIGNING_KEY", "fbs_0123456789ab_short"),
     ],
 )
 def test_a_setting_that_makes_no_sense_is_named_in_one_sentence(

@@ -15,9 +15,10 @@ import pytest
 from redis import Redis
 
 from producers.publish import connect
+from producers.signing import Signer
 from producers.spool import Spool, home_for
 from schemas.events import REVERTED, parse_event
-from schemas.inbox import EVENT, PARTITIONS, stream_of
+from schemas.inbox import EVENT, PARTITIONS, partition_of, stream_of
 from tests.producers.fixes import EXAMPLES, MERGED, document, fix, some_fixes
 from tests.producers.scripted_api import Reply, ScriptedApi, accept, problem, scripted_api, settle
 from worker.cli.main import run
@@ -30,9 +31,13 @@ FLAGS = [
     *("--commit", "c" * 40),
 ]
 SETTINGS = (
-    "CI FIXBILL_API_URL FIXBILL_API_KEY FIXBILL_CUSTOMER FIXBILL_SPOOL REDIS_URL INBOX_REDIS_URL"
+    "CI FIXBILL_API_URL FIXBILL_API_KEY FIXBILL_CUSTOMER FIXBILL_SIGNING_KEY FIXBILL_SPOOL "
+    "REDIS_URL INBOX_REDIS_URL"
 )
-HEAVY = {"sqlalchemy", "stripe", "fastapi", "celery", "opentelemetry", "redis", "urllib3", "rich"}
+HEAVY = {
+    *("sqlalchemy", "stripe", "fastapi", "celery", "opentelemetry", "redis", "urllib3", "rich"),
+    "cryptography",
+}
 
 
 @dataclass(frozen=True)
@@ -316,6 +321,25 @@ def test_a_door_that_is_half_set_is_named(
     assert name in done.err
     assert len(done.err.splitlines()) == 1
     assert "hunter2" not in done.err
+
+
+def test_what_is_put_into_redis_is_signed_also_when_it_was_spooled_before(
+    fixbill: Fixbill, inbox: Redis, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    url, signer = os.environ["REDIS_URL"], Signer.generate("0123456789ab")
+    monkeypatch.setenv("REDIS_URL", "redis://127.0.0.1:1/0")
+    kept = fixbill(*FLAGS, "--spool", tmp_path / "kept", "--json")
+    monkeypatch.setenv("REDIS_URL", url)
+    monkeypatch.setenv("FIXBILL_SIGNING_KEY", signer.text())
+    sent = fixbill(*FLAGS, "--spool", tmp_path / "kept", "--json")
+
+    partition = partition_of("acme")
+    entries: Any = inbox.xrange(stream_of(partition))
+    assert (kept.statuses, sent.statuses) == (["spooled"], ["accepted"])
+    assert [fields[b"k"] for _, fields in entries] == [b"0123456789ab"] * 2
+    assert [fields[b"s"] for _, fields in entries] == [
+        signer.sign(partition, fields[b"e"]) for _, fields in entries
+    ]
 
 
 @pytest.mark.parametrize("url", ["localhost:6379", "redis://:hunter2@host:port/0"])
@@ -650,6 +674,24 @@ def test_an_unknown_command_is_wrong_usage() -> None:
 
     assert (ran.returncode, ran.stdout) == (2, "")
     assert "pubish" in ran.stderr
+
+
+def test_only_a_signing_key_needs_the_extra_that_is_named(tmp_path: Path, inbox: Redis) -> None:
+    (tmp_path / "cryptography.py").write_text("raise ModuleNotFoundError(name='cryptography')")
+    path = os.pathsep.join([str(tmp_path), *sys.path])
+    key = f"fbs_{'0' * 12}_{'A' * 43}"
+
+    env = {**os.environ, "PYTHONPATH": path}
+    unsigned = fixbill_process("publish", *FLAGS, env=env)
+    inbox.flushall()
+    ran = fixbill_process("publish", *FLAGS, env=env | {"FIXBILL_SIGNING_KEY": key})
+
+    assert unsigned.returncode == 0
+    assert ran.returncode == 1
+    assert ran.stderr.endswith("pip install 'fixbill[signing]'\n")
+    assert len(ran.stderr.splitlines()) == 1
+    assert key not in ran.stderr
+    assert inbox.keys() == []
 
 
 def test_a_missing_extra_is_one_line_that_installs_it(tmp_path: Path) -> None:

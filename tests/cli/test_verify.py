@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 from sqlalchemy import Engine, text
 
 from tests.builders import add_customer, add_customer_with_card, deployed, owe, settle_events
-from tests.cli.running import NOWHERE, Cli
+from tests.cli.running import NOWHERE, Cli, Command
 from tests.sandbox.sandbox_process import RunningSandbox
 from worker.clock import Clock
 from worker.collect import collect
@@ -54,7 +59,7 @@ def test_empty_books_are_ok(cli: Cli) -> None:
 HARM: list[tuple[str, str, str]] = [
     ("UPDATE transfers SET amount = amount + 1 WHERE seq = 3", "chain_whole", "acme at 3"),
     ("DELETE FROM transfers WHERE seq = 2", "chain_whole", "acme at 3"),
-    ("DELETE FROM transfers WHERE seq = 5", "chain_whole", "acme at its head"),
+    ("DELETE FROM transfers WHERE seq = 5", "chain_whole", "acme at its head, after 4"),
     ("UPDATE transfers SET amount = 1", "balances_equal_transfers", "acme receivable"),
     ("UPDATE books SET receivable = 0, revenue = -2900", "balances_equal_transfers", "receivable"),
     ("DELETE FROM fixes WHERE fix_id = 'paid'", "fixes_settled_once", "acme paid"),
@@ -113,3 +118,125 @@ def test_payments_of_customers_who_are_not_ours_are_nobodys_offence(
     client.v1.payment_intents.confirm(made.id, {"payment_method": card})
 
     assert cli("verify").code == 0
+
+
+@pytest.fixture
+def exported(paid: Cli, tmp_path: Path) -> Path:
+    file = tmp_path / "ledger.jsonl"
+    assert paid("verify", "--export", str(file)).code == 0
+    return file
+
+
+def test_books_and_their_export_have_the_same_fingerprint(paid: Cli, tmp_path: Path) -> None:
+    file = str(tmp_path / "ledger.jsonl")
+
+    books = paid("verify", "--json")
+    written, checked = (paid("verify", way, file, "--json") for way in ("--export", "--offline"))
+    shown = [paid("verify"), paid("verify", "--offline", file)]
+
+    assert [each.code for each in (books, written, checked, *shown)] == [0] * 5
+    assert written.json == checked.json
+    assert (checked.json["ok"], checked.json["transfers"], checked.json["customers"]) == (
+        True,
+        5,
+        1,
+    )
+    assert checked.json["fingerprint"] == books.json["fingerprint"]
+    assert all(books.json["fingerprint"] in each.out for each in shown)
+
+
+def test_a_changed_export_is_named_by_line_customer_and_number(exported: Path, cli: Cli) -> None:
+    exported.write_bytes(exported.read_bytes().replace(b"receivable", b"receivible", 1))
+
+    shown, answer = (cli("verify", "--offline", str(exported), *more) for more in ([], ["--json"]))
+
+    assert (shown.code, answer.code) == (1, 1)
+    assert "BROKEN" in shown.out
+    assert (answer.json["ok"], answer.json["fingerprint"]) == (False, None)
+    first, last = answer.json["problems"]
+    assert (first["line"], first["customer_id"], first["seq"]) == (4, "acme", 3)
+    assert last["why"] == "the digest is not that of the lines before it"
+
+
+def test_an_export_may_be_of_some_customers(paid: Cli, tmp_path: Path) -> None:
+    for customer_id in ("globex", "hooli"):
+        add_customer(paid.engine, customer_id)
+    file = tmp_path / "some.jsonl"
+
+    done = paid("verify", "--export", str(file), "--customer", "hooli", "--customer", "acme")
+
+    assert done.code == 0
+    told = [json.loads(line) for line in file.read_bytes().splitlines()]
+    assert [each["customer_id"] for each in told if "head" in each] == ["acme", "hooli"]
+
+
+def test_what_is_a_proof_is_not_written_over(exported: Path, cli: Cli) -> None:
+    before = exported.read_bytes()
+
+    again = cli("verify", "--export", str(exported))
+
+    assert (again.code, exported.read_bytes()) == (1, before)
+    assert "is there already" in again.sentence
+
+
+@pytest.mark.parametrize(
+    ("file", "more", "sentence"),
+    [
+        ("ledger.jsonl", ["--customer", "nobody"], "there is no customer nobody"),
+        ("nowhere/ledger.jsonl", [], "No such file or directory"),
+    ],
+)
+def test_an_export_that_cannot_be_written_leaves_nothing(
+    cli: Cli, tmp_path: Path, file: str, more: list[str], sentence: str
+) -> None:
+    done = cli("verify", "--export", str(tmp_path / file), *more)
+
+    assert done.code == 1
+    assert sentence in done.sentence
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--offline", __file__, "--export", "ledger.jsonl"],
+        ["--offline", __file__, "--without-stripe"],
+        ["--offline", __file__, "--customer", "acme"],
+        ["--customer", "acme"],
+        ["--offline", "nowhere.jsonl"],
+    ],
+    ids=" ".join,
+)
+def test_ways_that_do_not_go_together_are_wrong_usage(command: Command, words: list[str]) -> None:
+    done = command("verify", *words)
+
+    assert (done.code, done.out) == (2, "")
+
+
+OFFLINE = """
+import socket, sys
+from worker.cli.main import run
+
+def refuse(*_): raise AssertionError("no network")
+
+socket.socket.connect = refuse
+code = run(["verify", "--offline", sys.argv[1]])
+heavy = {"sqlalchemy", "psycopg", "stripe", "redis", "celery", "fastapi", "alembic"}
+settings = sys.modules.get("worker.settings")
+print(sorted(heavy & sys.modules.keys()), settings and settings.settings.cache_info().currsize)
+sys.exit(code)
+"""
+
+
+def test_a_file_is_checked_without_database_settings_or_network(exported: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", OFFLINE, str(exported)],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=Path(__file__).parents[2],
+        env={},
+    )
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines()[-1] in ("[] None", "[] 0")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -15,6 +16,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 REPOSITORY = Path(__file__).parents[2]
 DEPLOY = REPOSITORY / "deploy"
+
+VARIABLE = re.compile(r"\$\{(\w+)(:\?|:-)?([^}]*)\}")  # in the compose file
+PASSWORD = "0123456789abcdef"
 
 
 def read_yaml(path: Path) -> Any:

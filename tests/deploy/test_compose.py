@@ -4,32 +4,23 @@ from __future__ import annotations
 
 import json
 import re
-import shlex
-import socket
-import subprocess
-import time
 import tomllib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from redis import Redis
-from redis.exceptions import AuthenticationError
+from redis.exceptions import AuthenticationError, NoPermissionError
 
-from tests.deploy.conftest import DEPLOY, REPOSITORY, run_python
+from tests.deploy.conftest import DEPLOY, PASSWORD, REPOSITORY, VARIABLE, run_python
+from tests.deploy.stores import started_store
 from worker.billing.policy import DEFAULT_BREAKER
 from worker.inbox import SAFE_SETTINGS, Inbox
-from worker.local.valkey import answers, find_program
 from worker.process import breaker_of
 from worker.settings import Settings
 from worker.storage.engine import API, WORKER
 
 Services = dict[str, dict[str, Any]]
-
-VARIABLE = re.compile(r"\$\{(\w+)(:\?|:-)?([^}]*)\}")
-PASSWORD = "0123456789abcdef"
 
 
 def variables() -> dict[str, str]:
@@ -50,28 +41,6 @@ def flags(command: list[str]) -> dict[str, str]:
     }
 
 
-@contextmanager
-def started(service: dict[str, Any], directory: Path) -> Iterator[str]:
-    """The store as its container would start it; its URL with the password."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    more = VARIABLE.sub(PASSWORD, service["environment"]["VALKEY_EXTRA_FLAGS"])
-    here = ["--bind", "127.0.0.1", "--port", str(port), "--dir", str(directory)]
-    command = [str(find_program(None)), *service["command"][1:], *shlex.split(more), *here]
-    server = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    url = f"redis://:{PASSWORD}@127.0.0.1:{port}/0"
-    try:
-        deadline = time.monotonic() + 10
-        while not answers(url) and time.monotonic() < deadline:
-            assert server.poll() is None
-            time.sleep(0.02)
-        yield url
-    finally:
-        server.terminate()
-        server.wait(10)
-
-
 def test_the_inbox_has_the_settings_without_which_accepted_events_are_lost(
     services: Services,
 ) -> None:
@@ -82,12 +51,16 @@ def test_the_inbox_has_the_settings_without_which_accepted_events_are_lost(
 def test_a_server_with_the_inbox_s_flags_is_found_safe_and_wants_its_password(
     services: Services, tmp_path: Path
 ) -> None:
-    with started(services["inbox"], tmp_path) as url:
-        with Redis.from_url(url) as redis:
-            assert Inbox(redis).weaknesses() == []
-        stranger = Redis.from_url(url.replace(f":{PASSWORD}@", ""))
-        with stranger as redis, pytest.raises(AuthenticationError):
-            redis.ping()
+    with started_store(services["inbox"], tmp_path) as store:
+        for name in ("worker", "api"):
+            with store.client(name) as redis:
+                assert Inbox(redis).weaknesses() == []
+        for stranger in ("", ":@", "default:@", f"default:{PASSWORD}@"):
+            with (
+                Redis.from_url(f"redis://{stranger}127.0.0.1:{store.port}/0") as redis,
+                pytest.raises((AuthenticationError, NoPermissionError)),
+            ):
+                redis.ping()
 
 
 def test_every_store_keeps_its_data_on_a_volume_of_its_own(
@@ -134,6 +107,7 @@ def test_the_settings_of_each_process_are_sound(
         monkeypatch.setenv(variable, filled)
     read = Settings()
     assert read.trust_redis is (name == "worker")
+    assert read.fixbill_signing_key is None
     assert read.metrics_host == ("0.0.0.0" if name == "worker" else "127.0.0.1")  # noqa: S104
     assert {read.stripe_api_base, read.public_url, read.link_secret} == {None}
     assert breaker_of(read) == DEFAULT_BREAKER
@@ -205,9 +179,9 @@ def test_the_worker_takes_from_every_queue_with_threads(services: Services) -> N
 
 def test_the_api_is_where_compose_and_image_say(services: Services) -> None:
     command = services["api"]["command"]
-    module, factory = command[command.index("--factory") + 1].split(":")
-    program = f"import {module} as m; print(callable(m.{factory}))"
-    assert run_python("-c", program) == "True\n"
+    assert command[:2] == ["python", "-m"]
+    usage = run_python("-m", command[2], "--help")
+    assert [each for each in command if each.startswith("--") and each not in usage] == []
     image = (DEPLOY / "Dockerfile").read_text()
     assert f"CMD {json.dumps(command)}" in image
 

@@ -9,6 +9,6 @@ from worker.storage.engine import WORKER, connect
 
 if __name__ == "__main__":
     database, redis, silence = sys.argv[1:]
-    settler = Settler(connect(database, WORKER), inbox.connect(redis), Clock(), silence)
+    settler = Settler(connect(database, WORKER), inbox.connect(redis), Clock(), silence, True)
     while True:
         settler.turn(partitions_of(0, 1), lambda: False)

@@ -15,8 +15,8 @@ from sqlalchemy import Engine, text
 
 from tests.builders import (
     add_customer,
+    arrival,
     deployed,
-    entry,
     fixes_of,
     outcomes,
     publish_all,
@@ -30,7 +30,7 @@ from worker.customers import create_customer
 from worker.due import Tools, sweep
 from worker.inbox import Inbox
 from worker.local.valkey import Valkey
-from worker.settle import settle_entries
+from worker.settle import settle_arrivals
 from worker.settler import Settler, partitions_of
 from worker.storage.waiting import due_waiting
 from worker.stripe_gateway import StripeGateway
@@ -59,7 +59,7 @@ def test_a_read_whose_reply_is_lost_is_read_again(
     assert server.port is not None
     with proxy_to("127.0.0.1", server.port) as proxy:
         through = inbox.connect(valkey.url.replace(str(server.port), str(proxy.port)))
-        settler, box = Settler(engine, through, clock), Inbox(redis)
+        settler, box = Settler(engine, through, clock, trust_redis=True), Inbox(redis)
         turn = threading.Thread(
             target=settler.turn, args=(ALL, lambda: len(outcomes(engine)) == 100)
         )
@@ -92,7 +92,7 @@ def test_valkey_killed_with_entries_pending_gives_them_out_again(
 
     with Valkey.start(tmp_path) as valkey:
         store = inbox.connect(valkey.url)
-        settle_all(Settler(engine, store, clock), Inbox(store))
+        settle_all(Settler(engine, store, clock, trust_redis=True), Inbox(store))
 
         assert once(engine, 100)
         assert Inbox(store).depth().entries == 0
@@ -110,7 +110,7 @@ def test_a_holder_that_is_frozen_loses_its_partitions_to_another(
         os.kill(frozen.pid, signal.SIGSTOP)
 
         publish_all(redis, fixes_of("acme", 100))
-        settler = Settler(engine, redis, clock)
+        settler = Settler(engine, redis, clock, trust_redis=True)
         assert eventually(lambda: settler.turn(ALL, lambda: len(outcomes(engine)) == 100), 20)
         os.kill(frozen.pid, signal.SIGCONT)
         publish_all(redis, [deployed("fix-after")])
@@ -135,7 +135,7 @@ def test_a_customer_created_while_their_event_is_being_set_aside_is_billed(
     aside = engine.connect()
     transaction = aside.begin()
     event = deployed(customer_id="newcomer")
-    settle_entries(aside, [entry(event)], clock.now())
+    settle_arrivals(aside, [arrival(event)], clock.now())
 
     create_customer("newcomer", "trial", engine, clock)
     with engine.begin() as tx:

@@ -6,12 +6,14 @@ from datetime import UTC, datetime, timedelta
 from itertools import count
 
 from schemas.events import Event
+from schemas.listings import ChargeAnswer, FixAnswer
 from tests.builders import deployed
 from tests.running import RunningStack, eventually
 from worker.billing.orders import OrderStatus
 from worker.customers import add_payment_method, create_customer
 from worker.subscribe import set_plan
-from worker.usage.history import ChargeLine, FixLine, list_charges, list_fixes
+from worker.usage.charges import list_charges
+from worker.usage.fixes import list_fixes
 
 numbers = count(1)
 
@@ -40,14 +42,16 @@ def deployed_now(customer_id: str, how_many: int, first: int = 1) -> list[Event]
     ]
 
 
-def fixes_in(stack: RunningStack, customer_id: str) -> list[FixLine]:
+def fixes_in(stack: RunningStack, customer_id: str) -> list[FixAnswer]:
+    """Oldest first."""
     with stack.engine.begin() as tx:
-        return list_fixes(tx, customer_id)
+        return list_fixes(tx, customer_id).items[::-1]
 
 
-def charges_in(stack: RunningStack, customer_id: str) -> list[ChargeLine]:
+def charges_in(stack: RunningStack, customer_id: str) -> list[ChargeAnswer]:
+    """Oldest first."""
     with stack.engine.begin() as tx:
-        return list_charges(tx, customer_id)
+        return list_charges(tx, customer_id).items[::-1]
 
 
 def outcomes_in(stack: RunningStack, customer_id: str) -> dict[str, str]:

@@ -13,7 +13,7 @@ from schemas.money import Money
 from tests.billing.lives import Paid, Standing
 from tests.billing.memory import Memory
 from tests.billing.model import HOUR
-from tests.builders import NOW, rows_of
+from tests.builders import NOW, UNSIGNED, rows_of
 from tests.sandbox.sandbox_process import RunningSandbox
 from tests.sandbox.subscribers import advance_to
 from worker.billing.charges import ChargeStatus
@@ -137,7 +137,7 @@ class OnPostgres:
 
     def settle(self, arrivals: list[Arrival], now: datetime) -> None:
         with self.engine.connect() as connection:
-            settle([each.entry for each in arrivals], connection, now)
+            settle([each.entry for each in arrivals], connection, now, UNSIGNED)
 
     def sweep(self, until: datetime, now: datetime) -> None:
         roll_over(["acme"], self.engine, {partition_of("acme"): until}, At(moment=now))

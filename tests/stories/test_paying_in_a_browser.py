@@ -18,7 +18,7 @@ from tests.stories.customers import (
     statuses,
 )
 from worker.storage.charges import ChargeKey
-from worker.usage.history import charge_detail
+from worker.usage.charges import charge_detail
 
 CARD = "4242424242424242"
 WANTS_THE_CUSTOMER = "pm_card_authenticationRequired"
@@ -66,7 +66,8 @@ def attempts_of(stack: RunningStack, customer: str) -> list[str]:
     (charge,) = charges_in(stack, customer)
     with stack.engine.begin() as tx:
         detail = charge_detail(tx, ChargeKey(customer, charge.charge_id))
-    return [attempt["why"] for attempt in detail.attempts]
+    assert detail is not None
+    return [attempt.why for attempt in detail.attempts]
 
 
 def test_a_trial_is_told_what_waits_saves_a_card_and_its_held_fixes_settle(

@@ -21,6 +21,7 @@ from tests.sandbox.sandbox_process import RunningSandbox, running_sandbox
 from tests.sandbox.subscribers import advance_to
 from tests.stack import Databases, connected
 from tests.stories.on_postgres import begin, time_at_stripe
+from tests.usage.explaining import assert_explained
 from worker.storage.engine import WORKER
 
 
@@ -104,6 +105,7 @@ def test_months_on_real_servers_are_as_the_rules_in_words_say(
             step.take(life)
             watched.check(books.memory, life.model)
         check_chains(books.memory)
+        assert_explained(engine, "acme")
         check_statements(books.memory)
         if life.subscription and not life.subscription.ended:
             life.subscription.cancel(life.now)

@@ -22,7 +22,8 @@ from worker.storage import tables
 from worker.storage.charges import ChargeKey
 from worker.storage.refunds import Payer
 from worker.stripe_gateway import StripeGateway
-from worker.usage.verify import Collected, Truth, differences, verify
+from worker.usage.at_stripe import Collected, Truth, differences
+from worker.usage.verify import verify
 
 # The rule, without a Stripe.
 

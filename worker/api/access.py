@@ -4,21 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from http import HTTPStatus
 from typing import Annotated, NamedTuple, cast
 
-from fastapi import Depends, Request
-from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from fastapi import Depends, Request, Security
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer, SecurityScopes
 from redis import Redis
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.engine.interfaces import IsolationLevel
 
+from producers.signing import Signer
+from schemas.problems import UNKNOWN_CUSTOMER
+from worker.api.limits import Limits, address_of, limits_of
 from worker.api.problems import Refusal
 from worker.clock import Clock
 from worker.inbox import Inbox
-from worker.keys import check_key
+from worker.keys import PATTERN, check_key
 from worker.links import Links
 from worker.storage.api_keys import ApiKey
 from worker.storage.engine import OPS
@@ -38,27 +41,58 @@ class Doors:
     webhook_secrets: Sequence[str]  # several while one is being rotated
     stripe: StripeGateway
     links: Links | None  # None: the settings name no address for customers
+    limits: Limits = field(default_factory=limits_of)
+    signer: Signer | None = None  # of what this process puts into the inbox
 
 
-def doors_of(request: Request) -> Doors:
+async def doors_of(request: Request) -> Doors:  # async, or it would take a thread
     return cast(Doors, request.app.state.doors)
 
 
 Opened = Annotated[Doors, Depends(doors_of)]
 
 
-def caller(
-    doors: Opened,
-    credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)],
-) -> ApiKey:
-    """The key that signs this request; 401 without a good one."""
-    key = check_key(credentials.credentials, doors.engine, doors.clock) if credentials else None
+def good_key(presented: str, request: Request, doors: Doors) -> ApiKey | None:
+    """The key that was presented, if it is good; 429 for an address that guesses."""
+    if not PATTERN.fullmatch(presented):
+        return None
+    address = address_of(request.client.host if request.client else None)
+    doors.limits.refuse_guess(presented, address)
+    key = check_key(presented, doors.engine, doors.clock)
     if key is None:
-        raise Refusal(HTTPStatus.UNAUTHORIZED, "Send a valid API key: Authorization: Bearer fbk_…")
+        doors.limits.note_guess(presented, address)
+    else:
+        doors.limits.note_good(presented)
     return key
 
 
-Caller = Annotated[ApiKey, Depends(caller)]
+def caller(
+    request: Request,
+    needed: SecurityScopes,
+    doors: Opened,
+    credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)],
+) -> ApiKey:
+    """The key that signs this request; 401 without a good one, 403 without a scope it needs."""
+    key = good_key(credentials.credentials, request, doors) if credentials else None
+    if key is None:
+        raise Refusal(HTTPStatus.UNAUTHORIZED, "Send a valid API key: Authorization: Bearer fbk_…")
+    if PUBLISH in needed.scopes:
+        doors.limits.publish(key, 1)
+    else:
+        doors.limits.ask(key)
+    if not any(may(key, scope) for scope in needed.scopes):
+        scopes = " or ".join(needed.scopes)
+        raise Refusal(
+            HTTPStatus.FORBIDDEN, f"This key may not do that; it needs the scope {scopes}."
+        )
+    return key
+
+
+# The description of the API tells the scopes too; one of several is enough, and admin always is.
+PUBLISH = "publish"
+Caller = Annotated[ApiKey, Security(caller, scopes=["read"])]
+Publisher = Annotated[ApiKey, Security(caller, scopes=[PUBLISH, "revert"])]
+Admin = Annotated[ApiKey, Security(caller, scopes=["admin"])]
 
 
 def links_of(doors: Opened) -> Links:
@@ -107,7 +141,8 @@ def reading(customer_id: str, doors: Doors, key: ApiKey) -> Iterator[Reading]:
 
 
 def not_found(customer_id: str) -> Refusal:
-    return Refusal(HTTPStatus.NOT_FOUND, f"There is no customer {customer_id}.")
+    sentence = f"There is no customer {customer_id}."
+    return Refusal(HTTPStatus.NOT_FOUND, sentence, kind=UNKNOWN_CUSTOMER)
 
 
 def need_admin(key: ApiKey, customer_id: str) -> None:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from importlib.metadata import version
 
-from fastapi import FastAPI, Request, Response
+from fastapi import FastAPI
+from opentelemetry import trace
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from worker import inbox, telemetry
 from worker.api import (
     charges,
     contests,
     customers,
+    docs,
     explain,
     fixes,
     health,
@@ -26,37 +29,53 @@ from worker.api import (
     webhooks,
 )
 from worker.api.access import Doors
-from worker.api.problems import answer_problems
+from worker.api.bounds import BoundedRequests
+from worker.api.description import describe
+from worker.api.limits import limits_of
+from worker.api.problems import answer_problems, route_of
 from worker.clock import Clock
-from worker.process import open_links, use_plans
+from worker.process import open_links, open_signer, use_plans
 from worker.settings import settings
 from worker.storage.engine import API, connect
 from worker.stripe_gateway import StripeGateway
 
-# In the order of the description.
-MODULES = (
-    track_fix,
-    customers,
-    usage_report,
-    fixes,
-    explain,
-    contests,
-    charges,
-    ledger,
-    statements,
-    quarantine,
-    pay,
-    webhooks,
-    health,
-    usage_page,
-    ops,
-)
+# In the order of the description, each under its heading.
+MODULES = {
+    track_fix: "Publishing",
+    customers: "Usage",
+    usage_report: "Usage",
+    fixes: "Fixes",
+    explain: "Explanations",
+    contests: "Contests",
+    charges: "Charges",
+    ledger: "Ledger",
+    statements: "Statements",
+    quarantine: "Quarantine",
+    pay: "Paying",
+    webhooks: "Webhooks",
+    health: "Health",
+    usage_page: "Usage",
+    ops: "Operators",
+    docs: "Description",
+}
 
 
-async def traced(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
-    """Continue the caller's trace, if it sent one."""
-    with telemetry.span(f"{request.method} {request.url.path}", request.headers):
-        return await call_next(request)
+class Traced:
+    """Continue the caller's trace, if it sent one; links are secret, so a span names its route."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        with telemetry.span(scope["method"], Headers(scope=scope)):
+            try:
+                await self.app(scope, receive, send)
+            finally:
+                name = f"{scope['method']} {route_of(scope)}"
+                trace.get_current_span().update_name(name)
 
 
 def create_app() -> FastAPI:
@@ -74,6 +93,8 @@ def create_app() -> FastAPI:
             webhook_secrets=env.webhook_secrets(),
             stripe=StripeGateway(env.need("stripe_api_key"), env.stripe_api_base),
             links=open_links(),
+            signer=open_signer(),
+            limits=limits_of(env.rate_read_per_second, env.rate_publish_per_second),
         )
     )
 
@@ -83,10 +104,15 @@ def build_app(doors: Doors) -> FastAPI:
         title="Fixbill",
         version=version("fixbill"),
         summary="Bill once, and only once, for every fix that reaches a main branch.",
+        generate_unique_id_function=lambda route: route.name,
+        docs_url=None,  # both would load scripts from elsewhere; docs.py serves a page of ours
+        redoc_url=None,
     )
     app.state.doors = doors
-    app.middleware("http")(traced)
+    app.add_middleware(BoundedRequests)
+    app.add_middleware(Traced)
     answer_problems(app)
-    for module in MODULES:
-        app.include_router(module.router)
+    for module, heading in MODULES.items():
+        app.include_router(module.router, tags=[heading])
+    describe(app)
     return app

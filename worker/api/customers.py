@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from http import HTTPStatus
 from typing import Annotated
 
-from fastapi import APIRouter, Path
+from fastapi import APIRouter, Path, Request
+from starlette.responses import Response
 
 from schemas.answers import Usage
 from schemas.events import ID_PATTERN
 from worker.api.access import Caller, Opened, need_read, not_found, rows_of
+from worker.api.answering import answered
 from worker.api.problems import problems
 from worker.inbox import Inbox
 from worker.usage.current import current_usage
@@ -22,10 +23,10 @@ CustomerId = Annotated[str, Path(pattern=ID_PATTERN)]
 
 @router.get(
     "/api/v1/customers/{customer_id}/usage",
-    status_code=HTTPStatus.OK,
+    response_model=Usage,
     responses=problems(401, 403, 404, 422, 503),
 )
-def usage(customer_id: CustomerId, doors: Opened, key: Caller) -> Usage:
+def usage(request: Request, customer_id: CustomerId, doors: Opened, key: Caller) -> Response:
     """This cycle: fixes, credits, money, and what to watch out for."""
     need_read(key, customer_id)
     as_of = watermark(Inbox(doors.redis), customer_id)
@@ -33,4 +34,4 @@ def usage(customer_id: CustomerId, doors: Opened, key: Caller) -> Usage:
         answer = current_usage(tx, customer_id, doors.clock.now(), as_of)
     if answer is None:
         raise not_found(customer_id)
-    return answer
+    return answered(request, answer)

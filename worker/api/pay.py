@@ -12,7 +12,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from schemas.answers import RecoveryLink, SetupLink
 from schemas.events import ID_PATTERN
 from worker.api.access import (
-    Caller,
+    Admin,
     CustomerLinks,
     Doors,
     Opened,
@@ -21,6 +21,7 @@ from worker.api.access import (
     rows_of,
 )
 from worker.api.customers import CustomerId
+from worker.api.page_route import PageRoute
 from worker.api.pages.render import page
 from worker.api.problems import Refusal, problems
 from worker.billing.answers import Answer, AnswerKind
@@ -36,6 +37,7 @@ from worker.stripe_calls import StripeRefused
 from worker.usage.current import current_usage
 
 router = APIRouter()
+pages = APIRouter(route_class=PageRoute, include_in_schema=False)
 
 ChargeId = Annotated[str, Path(pattern=ID_PATTERN)]
 Token = Annotated[str, Path(max_length=1000)]
@@ -57,7 +59,7 @@ Linked = Annotated[ChargeKey, Depends(in_link)]
     status_code=HTTPStatus.CREATED,
     responses=problems(401, 403, 404, 422, 502, 503),
 )
-def setup(customer_id: CustomerId, doors: Opened, key: Caller, links: CustomerLinks) -> SetupLink:
+def setup(customer_id: CustomerId, doors: Opened, key: Admin, links: CustomerLinks) -> SetupLink:
     """A link on which the customer adds a card; it says first what held fixes would cost."""
     need_admin(key, customer_id)
     with rows_of(customer_id, doors.engine) as tx:
@@ -83,7 +85,7 @@ def setup(customer_id: CustomerId, doors: Opened, key: Caller, links: CustomerLi
     responses=problems(401, 403, 404, 409, 422, 503),
 )
 def recovery(
-    customer_id: CustomerId, charge_id: ChargeId, doors: Opened, key: Caller, links: CustomerLinks
+    customer_id: CustomerId, charge_id: ChargeId, doors: Opened, key: Admin, links: CustomerLinks
 ) -> RecoveryLink:
     """A link on which the customer authenticates a payment that their bank asked about."""
     need_admin(key, customer_id)
@@ -96,14 +98,14 @@ def recovery(
     return RecoveryLink(url=url, expires_at=good_until(), amount=charge.asked)
 
 
-@router.get("/pay/{token}", include_in_schema=False)
+@pages.get("/pay/{token}")
 def ask(linked: Linked, doors: Opened) -> Response:
     """What is to be paid, and a button."""
     return shown(charge_of(*linked, doors), linked.customer_id)
 
 
-@router.post("/pay/{token}", include_in_schema=False)
-@router.post("/pay/{token}/done", include_in_schema=False)  # a failed one, again
+@pages.post("/pay/{token}")
+@pages.post("/pay/{token}/done")  # a failed one, again
 def authenticate(token: Token, linked: Linked, doors: Opened, links: CustomerLinks) -> Response:
     """To the bank's page, if it wants to see the customer; the webhook books what comes of it."""
     charge = charge_of(*linked, doors)
@@ -123,7 +125,7 @@ def authenticate(token: Token, linked: Linked, doors: Opened, links: CustomerLin
     return result(answer, charge, linked.customer_id)
 
 
-@router.get("/pay/{token}/done", include_in_schema=False)
+@pages.get("/pay/{token}/done")
 def done(linked: Linked, doors: Opened) -> Response:
     """What Stripe says now; our books follow by webhook."""
     charge = charge_of(*linked, doors)
@@ -133,7 +135,7 @@ def done(linked: Linked, doors: Opened) -> Response:
     return result(answer, charge, linked.customer_id)
 
 
-@router.get("/setup/{outcome}", include_in_schema=False)
+@pages.get("/setup/{outcome}")
 def setup_done(outcome: str) -> Response:
     """Where the browser lands after the page for a card."""
     if outcome not in ("saved", "cancelled"):
@@ -166,3 +168,6 @@ def charge_of(customer_id: str, charge_id: str, doors: Doors) -> Charge:
     if charge is None:
         raise Refusal(HTTPStatus.NOT_FOUND, f"There is no charge {charge_id}.")
     return charge
+
+
+router.include_router(pages)

@@ -2,34 +2,58 @@
 
 from __future__ import annotations
 
-from functools import partial
+from collections.abc import Mapping
 from http import HTTPStatus
+from math import ceil
 from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
+from redis.exceptions import RedisError
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, Response
+from starlette.types import Scope
 from structlog import get_logger
 
 from schemas.answers import Problem
 from schemas.events import printable
+from schemas.problems import (
+    DATABASE_AWAY,
+    INBOX_AWAY,
+    UNKNOWN_PATH,
+    ProblemType,
+    usual_type,
+)
 from worker.storage.engine import is_away
 
 log = get_logger()
 
 NAME = Problem.__name__
+NO_JSON = "The body is no JSON in UTF-8."
+MEDIA_TYPE = "application/problem+json"
 
 
-class Refusal(Exception):
-    """Answered as a problem."""
+class Refusal(HTTPException):
+    """Answered as a problem; without a `kind`, as the usual one of its status.
 
-    def __init__(self, status: int, detail: str, field: str | None = None) -> None:
+    An HTTPException, because FastAPI answers 400 to whatever else is raised while it reads a body.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        detail: str,
+        field: str | None = None,
+        kind: ProblemType | None = None,
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(status, detail)
         self.status = status
-        self.detail = detail
         self.field = field
-        super().__init__(detail)
+        self.kind = kind
+        self.retry_after = retry_after  # seconds
 
 
 def answer_problems(app: FastAPI) -> None:
@@ -37,61 +61,84 @@ def answer_problems(app: FastAPI) -> None:
     app.add_exception_handler(Refusal, refused)
     app.add_exception_handler(HTTPException, http_error)
     app.add_exception_handler(RequestValidationError, invalid)
+    app.add_exception_handler(ClientDisconnect, broken_off)
     app.add_exception_handler(SQLAlchemyError, database_error)
+    app.add_exception_handler(RedisError, inbox_error)
     app.add_exception_handler(Exception, unexpected)
-    app.openapi = partial(described, app)  # type: ignore[method-assign]
-
-
-def described(app: FastAPI) -> dict[str, Any]:
-    """The description, with the problem that its errors refer to."""
-    description = FastAPI.openapi(app)
-    description["components"]["schemas"][NAME] = Problem.model_json_schema()
-    return description
 
 
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """These errors, as the description of the API shows them."""
-    content = {"application/problem+json": {"schema": {"$ref": f"#/components/schemas/{NAME}"}}}
+    content = {MEDIA_TYPE: {"schema": {"$ref": f"#/components/schemas/{NAME}"}}}
     return {
         status: {"description": HTTPStatus(status).phrase, "content": content}
         for status in statuses
     }
 
 
-def problem(status: int, detail: str, field: str | None = None) -> Response:
-    title = HTTPStatus(status).phrase
-    body = Problem(type="about:blank", title=title, status=status, detail=detail, field=field)
-    headers = {"WWW-Authenticate": "Bearer"} if status == HTTPStatus.UNAUTHORIZED else None
+def problem(
+    status: int,
+    detail: str,
+    field: str | None = None,
+    kind: ProblemType | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> Response:
+    kind = kind or usual_type(status, field)
+    body = Problem(type=kind.uri, title=kind.title, status=status, detail=detail, field=field)
+    more = {"WWW-Authenticate": "Bearer"} if status == HTTPStatus.UNAUTHORIZED else {}
     return JSONResponse(
-        body.model_dump(exclude_none=True), status, headers, media_type="application/problem+json"
+        body.model_dump(exclude_none=True), status, {**more, **(headers or {})}, MEDIA_TYPE
     )
 
 
 async def refused(_: Request, error: Exception) -> Response:
     assert isinstance(error, Refusal)  # noqa: S101 - registered for it
-    return problem(error.status, error.detail, error.field)
+    again = error.retry_after
+    headers = None if again is None else {"Retry-After": str(max(1, ceil(again)))}
+    return problem(error.status, error.detail, error.field, error.kind, headers)
 
 
 async def http_error(_: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101 - registered for it
-    return problem(error.status_code, str(error.detail))
+    if error.status_code == HTTPStatus.BAD_REQUEST:  # FastAPI could not read the body
+        return problem(HTTPStatus.UNPROCESSABLE_ENTITY, NO_JSON)
+    kind = UNKNOWN_PATH if error.status_code == HTTPStatus.NOT_FOUND else None
+    return problem(error.status_code, str(error.detail), None, kind, error.headers)
 
 
 async def invalid(_: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for it
     first = error.errors()[0]
+    if first["type"] == "json_invalid":
+        return problem(HTTPStatus.UNPROCESSABLE_ENTITY, NO_JSON)
     field = printable(".".join(str(part) for part in first["loc"][1:]))
     return problem(HTTPStatus.UNPROCESSABLE_ENTITY, first["msg"], field)
+
+
+async def broken_off(_: Request, __: Exception) -> Response:
+    """Nobody hears this, and nothing of ours failed."""
+    return problem(HTTPStatus.BAD_REQUEST, "The connection ended before the body did.")
 
 
 async def database_error(request: Request, error: Exception) -> Response:
     if not is_away(error):
         return await unexpected(request, error)
-    log.warning("database_away", path=request.url.path, error=type(error).__name__)
+    log.warning("database_away", route=route_of(request.scope), error=type(error).__name__)
     again = "The database cannot be reached: send the same again."
-    return problem(HTTPStatus.SERVICE_UNAVAILABLE, again)
+    return problem(HTTPStatus.SERVICE_UNAVAILABLE, again, kind=DATABASE_AWAY)
+
+
+async def inbox_error(request: Request, error: Exception) -> Response:
+    log.warning("inbox_away", route=route_of(request.scope), error=type(error).__name__)
+    again = "The inbox cannot be reached: send the same again."
+    return problem(HTTPStatus.SERVICE_UNAVAILABLE, again, kind=INBOX_AWAY)
 
 
 async def unexpected(request: Request, error: Exception) -> Response:
-    log.error("request_failed", path=request.url.path, exc_info=error)
+    log.error("request_failed", route=route_of(request.scope), exc_info=error)
     return problem(HTTPStatus.INTERNAL_SERVER_ERROR, "Something failed on our side.")
+
+
+def route_of(scope: Scope) -> str:
+    """Not the path: in a link that a customer was sent, a part of it is secret."""
+    return str(getattr(scope.get("route"), "path", "none"))

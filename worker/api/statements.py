@@ -13,6 +13,7 @@ from schemas.answers import Statement, StatementList, StatementSummary
 from worker.api.access import Caller, CustomerLinks, Doors, Opened, need_read, reading, rows_of
 from worker.api.answering import AS_CSV, answered
 from worker.api.customers import CustomerId
+from worker.api.page_route import PageRoute
 from worker.api.pages.statement import statement_page
 from worker.api.paging import Cursor, Limit, page_of, place_of
 from worker.api.pay import Token
@@ -23,6 +24,7 @@ from worker.storage.statements import CycleKey, list_statements
 from worker.usage.statements import StatementProblem, statement_named
 
 router = APIRouter()
+pages = APIRouter(route_class=PageRoute, include_in_schema=False)
 
 NUMBER_MAX = 2**31 - 1
 Number = Annotated[int, Path(ge=1, le=NUMBER_MAX)]
@@ -66,15 +68,21 @@ def statement_html(
     return shown(CycleKey(customer_id, number), doors)
 
 
-@router.get(STATEMENTS + "/{number:int}", responses=problems(401, 403, 404, 422, 503))
-def statement(customer_id: CustomerId, number: Number, doors: Opened, key: Caller) -> Statement:
+@router.get(
+    STATEMENTS + "/{number:int}",
+    response_model=Statement,
+    responses=problems(401, 403, 404, 422, 503),
+)
+def statement(
+    request: Request, customer_id: CustomerId, number: Number, doors: Opened, key: Caller
+) -> Response:
     """One cycle: fixes, credits, money, payments, and every account before and after it."""
     need_read(key, customer_id)
     with rows_of(customer_id, doors.engine) as tx:
-        return named(tx, CycleKey(customer_id, number))
+        return answered(request, named(tx, CycleKey(customer_id, number)))
 
 
-@router.get("/statement/{token}", include_in_schema=False)
+@pages.get("/statement/{token}")
 def linked_statement(token: Token, doors: Opened, links: CustomerLinks) -> Response:
     """For a customer who was sent the link."""
     try:
@@ -98,3 +106,6 @@ def named(tx: Connection, key: CycleKey) -> Statement:
     except StatementProblem as problem:
         sentence = str(problem)
         raise Refusal(HTTPStatus.NOT_FOUND, f"{sentence[0].upper()}{sentence[1:]}.") from problem
+
+
+router.include_router(pages)

@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from datetime import datetime
 from http import HTTPStatus
-from typing import Any
+from typing import Any, NamedTuple
 
 from fastapi import APIRouter, Request
 from redis.exceptions import RedisError
@@ -22,8 +22,11 @@ from schemas.answers import Receipt, receipt
 from schemas.events import BadEvent, Event, parse_json, printable, validated
 from schemas.ids import new_id
 from schemas.inbox import EVENT_BYTES_MAX, Entry
+from schemas.problems import NOT_YOUR_CUSTOMER, WRONG_SCOPE, ProblemType
 from worker import telemetry
-from worker.api.access import Caller, Doors, Opened, may, rows_of, serves
+from worker.api.access import Doors, Opened, Publisher, may, rows_of, serves
+from worker.api.bounds import BATCH_BYTES_MAX
+from worker.api.limits import BATCH_MAX
 from worker.api.problems import Refusal, problems
 from worker.inbox import time_of
 from worker.storage.api_keys import ApiKey
@@ -33,8 +36,6 @@ from worker.usage.receipts import receipt_of
 log = get_logger()
 router = APIRouter()
 
-BATCH_MAX = 1000
-BATCH_BYTES_MAX = 4 * 1024 * 1024
 WAIT_MAX = 30.0  # seconds a request may wait for outcomes
 ASK_EVERY = 0.02
 PREFER_WAIT = re.compile(r"(?:^|[,;\s])wait=(\d{1,4})(?:$|[,;\s])")
@@ -48,6 +49,15 @@ def event_schema() -> dict[str, Any]:
 
 
 BODY = {
+    "parameters": [
+        {
+            "name": "Prefer",
+            "in": "header",
+            "description": f"`wait=N`: answer when settled, or after N (at most {WAIT_MAX:g}) s.",
+            "schema": {"type": "string"},
+            "example": "wait=1",
+        }
+    ],
     "requestBody": {
         "required": True,
         "content": {
@@ -56,7 +66,7 @@ BODY = {
                 "schema": {"type": "array", "items": event_schema()}
             },
         },
-    }
+    },
 }
 
 
@@ -71,17 +81,18 @@ BODY = {
         **problems(401, 403, 413, 422, 503),
     },
 )
-async def track_fix(request: Request, doors: Opened, key: Caller) -> Response:
+async def track_fix(request: Request, doors: Opened, key: Publisher) -> Response:
     """Take in one CloudEvents event, or a JSON array of them.
 
     202 means: it is on disk and will be settled. After 503 or a time-out, send the same again.
     """
     wait = wait_of(request)
-    document = parse_body(await body_of(request))
+    document = parse_body(await request.body())
     if not isinstance(document, list):
         return await take_one(document, doors, key, wait)
     if not 0 < len(document) <= BATCH_MAX:
         raise Refusal(HTTPStatus.UNPROCESSABLE_ENTITY, f"Send 1 to {BATCH_MAX} events.")
+    doors.limits.publish(key, len(document) - 1)  # one was counted with the key
     receipts = [checked(each, key) for each in document]
     settled = await take_in([each for each in receipts if isinstance(each, Event)], doors, wait)
     answers = [settled.pop(0) if isinstance(each, Event) else each for each in receipts]
@@ -95,23 +106,12 @@ async def take_one(document: object, doors: Doors, key: ApiKey, wait: float) -> 
         raise Refusal(
             HTTPStatus.UNPROCESSABLE_ENTITY, error.problem, error.field or None
         ) from error
-    why = forbidden(event, key)
-    if why is not None:
-        raise Refusal(HTTPStatus.FORBIDDEN, why)
+    refused = forbidden(event, key)
+    if refused is not None:
+        raise Refusal(HTTPStatus.FORBIDDEN, refused.why, kind=refused.kind)
     found = (await take_in([event], doors, wait))[0]
     status = HTTPStatus.ACCEPTED if found.status == "accepted" else HTTPStatus.OK
     return JSONResponse(answer_of(found), status)
-
-
-async def body_of(request: Request) -> bytes:
-    """The body, unless it is larger than any batch may be."""
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > BATCH_BYTES_MAX:
-            limit = f"At most {BATCH_BYTES_MAX} bytes are taken; send smaller batches."
-            raise Refusal(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, limit)
-    return bytes(body)
 
 
 def parse_body(body: bytes) -> Any:
@@ -132,17 +132,23 @@ def checked(document: object, key: ApiKey) -> Event | Receipt:
         event = validated(document)
     except BadEvent as error:
         return refusal_of(document, str(error))
-    why = forbidden(event, key)
-    return event if why is None else receipt(event, "refused", detail=why)
+    refused = forbidden(event, key)
+    return event if refused is None else receipt(event, "refused", detail=refused.why)
 
 
-def forbidden(event: Event, key: ApiKey) -> str | None:
+class Forbidden(NamedTuple):
+    why: str
+    kind: ProblemType
+
+
+def forbidden(event: Event, key: ApiKey) -> Forbidden | None:
     """Why this key may not send this event."""
     scope = "revert" if event.reverts else "publish"
     if not may(key, scope):
-        return f"this key may not send {event.type}; it needs the scope {scope}"
+        why = f"this key may not send {event.type}; it needs the scope {scope}"
+        return Forbidden(why, WRONG_SCOPE)
     if not serves(key, event.customer_id):
-        return "this key is not bound to this customer"
+        return Forbidden("this key is not bound to this customer", NOT_YOUR_CUSTOMER)
     return None
 
 
@@ -188,7 +194,8 @@ def accept(events: Sequence[Event], doors: Doors) -> datetime:
     try:
         with doors.redis.pipeline(transaction=False) as pipeline:
             for event, trace in zip(events, traces, strict=True):
-                append(pipeline, event.customer_id, event.to_bytes(), trace, "http")
+                body = event.to_bytes()
+                append(pipeline, event.customer_id, body, trace, "http", doors.signer)
             accepted_at, result = min(map(time_of, pipeline.execute())), "accepted"
     except RedisError:
         log.warning("inbox_away", exc_info=True)

@@ -68,6 +68,10 @@ DO_NOT_TRY_AGAIN = "do_not_try_again"  # the advice code that says the same
 FORBIDDING = {"03", "21"}  # Mastercard's merchant advice codes: do not try again, payment cancelled
 
 
+# Instead of Stripe's own words: those quote the key.
+REFUSED_KEY = "Stripe does not take this API key: check STRIPE_API_KEY"
+
+
 def classify(status: int | None, body: object) -> Answer:
     """The answer in a reply; without a status none came. What the table lacks is unknown."""
     if status is None or not isinstance(body, Mapping):
@@ -82,7 +86,7 @@ def classify(status: int | None, body: object) -> Answer:
         kind_of_error(status, error),
         payment_intent=text(part(error, "payment_intent").get("id")),
         code=code,
-        message=text(error.get("message")),
+        message=REFUSED_KEY if status == 401 else text(error.get("message")),
         advice=DO_NOT_TRY_AGAIN if is_without_card(error) else advice_in(error),
         status=status,
     )

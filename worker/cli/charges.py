@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import click
 from sqlalchemy import Engine
 
+from schemas.answers import Answer
+from schemas.listings import ChargeDetail
 from worker.billing.charges import ChargeStatus
 from worker.billing.refunds import RefundProblem
 from worker.charges import ChargeProblem, charge_named, retry_charge, write_off_charge
@@ -17,7 +21,8 @@ from worker.refund import refund, request_refund
 from worker.storage.charges import ChargeKey, read_charge
 from worker.storage.collecting import why_stopped
 from worker.storage.customers import find_customer, why_parked
-from worker.usage.history import ChargeDetail, charge_detail, list_charges
+from worker.usage.charges import charge_detail, list_charges
+from worker.usage.lists import Window
 from worker.withdraw import withdraw
 
 GIVEN_UP = (ChargeStatus.VOID, ChargeStatus.WITHDRAWING)
@@ -44,9 +49,9 @@ def list_all(customer_id: str | None, status: str | None, limit: int, as_json: b
     """The newest charges, of one customer or of all."""
     tools = open_tools()
     with tools.engine.begin() as tx:
-        found = list_charges(tx, customer_id, status=status, limit=limit)
+        found = list_charges(tx, customer_id, status=status, window=Window(limit)).items
     if as_json:
-        print_json([each._asdict() for each in found])
+        print_json(found)
         return
     print_table(
         ("charge", "customer", "status", "amount", "why", "payment"),
@@ -147,12 +152,13 @@ def show_charge(key: ChargeKey, as_json: bool) -> str:
     """Its status, after all there is to know of it."""
     with open_tools().engine.begin() as tx:
         found = charge_detail(tx, key)
+    assert found is not None  # noqa: S101 - charges are never removed
     links = open_links()
     link = None
-    if found.status == ChargeStatus.ACTION_REQUIRED and links is not None:
+    if found.status == ChargeStatus.ACTION_REQUIRED.value and links is not None:
         link = links.to_charge(*key)
     if as_json:
-        print_json(found._asdict() | {"recovery_url": link})
+        print_json(dict(found) | {"recovery_url": link})
     else:
         print_charge(found, link)
     return found.status
@@ -170,12 +176,25 @@ def print_charge(found: ChargeDetail, link: str | None) -> None:
         ("payment", found.payment_intent),
     ]
     print_pairs(pairs + ([("to authenticate at", link)] if link else []))
-    for title, rows in (
-        ("Lines", found.lines),
-        ("Attempts", found.attempts),
-        ("Refunds", found.refunds),
-        ("Disputes", found.disputes),
-    ):
+    parts: dict[str, Sequence[Answer]] = {
+        "lines": found.lines,
+        "attempts": found.attempts,
+        "refunds": found.refunds,
+        "disputes": found.disputes,
+    }
+    for name, rows in parts.items():
         if rows:
-            columns = [name.removesuffix("_id").replace("_", " ") for name in rows[0]]
-            print_table(columns, [tuple(row.values()) for row in rows], title=title)
+            print_table(columns_of(rows[0]), map(values_of, rows), title_of(name, found.left_out))
+
+
+def columns_of(row: Answer) -> list[str]:
+    return [name.removesuffix("_id").replace("_", " ") for name in type(row).model_fields]
+
+
+def values_of(row: Answer) -> list[object]:
+    return [value for _, value in row]
+
+
+def title_of(name: str, left_out: dict[str, int]) -> str:
+    more = f" (and {left_out[name]} older)" if name in left_out else ""
+    return f"{name.capitalize()}{more}"

@@ -9,15 +9,16 @@ from worker import customers as lives
 from worker import subscribe
 from worker.billing.orders import Order, OrderStatus, PlanProblem
 from worker.billing.plan_changes import BILLING_ADDED
-from worker.cli.show import amount_in, print_json
+from worker.cli.show import amount_in, as_text, print_json
 from worker.cli.usage import print_usage, usage_of
+from worker.erase import NotErasable, check_erasable, erase_customer
 from worker.leave import cancel_customer
 from worker.process import open_tools
 from worker.setup import held_cost, in_words
 from worker.storage.grants import has_grant
 from worker.stripe_calls import StripeRefused
 
-EXPECTED = (lives.CustomerProblem, PlanProblem, StripeRefused, BadPlans)
+EXPECTED = (lives.CustomerProblem, NotErasable, PlanProblem, StripeRefused, BadPlans)
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON alone.")
 
@@ -160,6 +161,27 @@ def release(customer_id: str, as_json: bool) -> int:
     else:
         click.echo(f"{customer_id} was {'released' if was_parked else 'not parked'}")
     return 0 if was_parked else 1
+
+
+@command.command()
+@click.argument("customer_id")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@as_json
+def erase(customer_id: str, yes: bool, as_json: bool) -> None:
+    """Forget who a customer who has left was: name, email, words, and the customer at Stripe.
+
+    Amounts and ids stay, and so does every proof; docs/erasure.md says of each column why.
+    """
+    tools = open_tools()
+    check_erasable(customer_id, tools.engine)
+    if not yes:
+        question = f"Erase {customer_id}, here and at Stripe? It cannot be undone."
+        click.confirm(question, abort=True, err=True)
+    erased_at = erase_customer(customer_id, tools.engine, tools.stripe, tools.clock)
+    if as_json:
+        print_json({"customer_id": customer_id, "erased_at": erased_at})
+    else:
+        click.echo(f"{customer_id} was erased on {as_text(erased_at)}")
 
 
 def show_customer(customer_id: str, as_json: bool) -> None:

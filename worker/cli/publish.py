@@ -36,6 +36,7 @@ from worker.settings import MissingSetting, Settings, settings
 
 if TYPE_CHECKING:
     from producers.api_door import ApiDoor
+    from producers.signing import Signer
 
 EXPECTED = (BadAddress,)
 LINES_SHOWN = 20  # above that, a summary
@@ -231,10 +232,18 @@ def doors_of(api: ApiDoor | None, config: Settings, wait: int) -> list[Door]:
     """HTTP where that is set, then Redis where that is."""
     doors: list[Door] = [partial(api.send, wait=wait)] if api else []
     if config.inbox_redis_url or config.redis_url:
-        doors.append(redis_door(config.inbox_url()))
+        doors.append(redis_door(config.inbox_url(), signer_of(config)))
     if not doors:
         raise MissingSetting("set FIXBILL_API_URL and FIXBILL_API_KEY, or REDIS_URL")
     return doors
+
+
+def signer_of(config: Settings) -> Signer | None:
+    if config.fixbill_signing_key is None:
+        return None
+    from producers.signing import Signer  # here, because it needs an extra
+
+    return Signer.of(config.need("fixbill_signing_key"))
 
 
 def spool_of(directory: Path | None, config: Settings) -> Spool | None:

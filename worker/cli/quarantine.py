@@ -8,7 +8,9 @@ import click
 
 from worker.cli.show import print_json, print_pairs, print_table, visible
 from worker.process import open_tools
+from worker.settings import settings
 from worker.settle import StillUnsettleable, replay
+from worker.signatures import Trust
 from worker.storage.quarantine import Quarantined, find_quarantined, list_quarantine
 
 EXPECTED = (StillUnsettleable,)
@@ -58,11 +60,16 @@ def show(quarantine_id: str, as_json: bool) -> int:
 
 @command.command("replay")
 @click.argument("quarantine_id")
+@click.option("--trust", is_flag=True, help="You vouch for it, whoever signed it, or nobody.")
 @as_json
-def replay_one(quarantine_id: str, as_json: bool) -> int:
-    """Settle an entry again, after its cause was put right; safe to repeat."""
+def replay_one(quarantine_id: str, trust: bool, as_json: bool) -> int:
+    """Settle an entry again, after its cause was put right; safe to repeat.
+
+    Its signature is checked again: a key that was registered meanwhile is enough.
+    """
     tools = open_tools()
-    outcome = replay(quarantine_id, tools.engine, tools.clock.now())
+    proof = None if trust else Trust(tools.clock.wall(), unsigned=settings().trust_redis)
+    outcome = replay(quarantine_id, tools.engine, tools.clock.now(), proof)
     if outcome is None:
         why = f"{quarantine_id} is not in quarantine, or was replayed before"
         click.echo(visible(why), err=True)

@@ -20,6 +20,7 @@ from producers.github import event_from_github
 from schemas.answers import Usage
 from schemas.events import REVERTED, Event, new_event
 from schemas.inbox import EVENT, stream_of
+from schemas.listings import ChargeAnswer, FixAnswer
 from worker import inbox
 from worker.clock import Clock
 from worker.customers import add_payment_method, create_customer
@@ -31,9 +32,10 @@ from worker.storage.engine import WORKER, connect
 from worker.storage.quarantine import Quarantined, list_quarantine
 from worker.storage.tables import charges
 from worker.stripe_gateway import StripeGateway
+from worker.usage.charges import list_charges
 from worker.usage.current import current_usage
+from worker.usage.fixes import list_fixes
 from worker.usage.freshness import watermark
-from worker.usage.history import ChargeLine, FixLine, list_charges, list_fixes
 from worker.usage.verify import Check, verify
 
 # In a checkout, or as the wheel carries them.
@@ -62,8 +64,8 @@ class Told(NamedTuple):
 class Outcome:
     """What the demo shows at its end."""
 
-    fixes: list[FixLine]
-    charges: list[ChargeLine]
+    fixes: list[FixAnswer]
+    charges: list[ChargeAnswer]
     usage: dict[str, Usage]
     quarantine: list[Quarantined]
     checks: list[Check]
@@ -244,7 +246,8 @@ def look(tools: Tools) -> Outcome:
     marks = {each: watermark(box, each) for each in customers}
     with tools.engine.begin() as tx:
         usage = {each: current_usage(tx, each, now, marks[each]) for each in customers}
-        fixes, owed = list_fixes(tx), list_charges(tx)
+        fixes = [fix for each in customers for fix in reversed(list_fixes(tx, each).items)]
+        owed = [owed for each in customers for owed in reversed(list_charges(tx, each).items)]
         refused = list_quarantine(tx, limit=100)
     return Outcome(
         fixes,

@@ -68,9 +68,9 @@ def programs(
             [python, "-m", "worker.sandbox", *where, *hook],
             f"{env['STRIPE_API_BASE']}/_sandbox/healthz",
         )
-    api = f"--host 127.0.0.1 --port {ports['api']} --log-level warning --no-access-log"
+    api = f"--host 127.0.0.1 --port {ports['api']}"
     found["api"] = Program(
-        [python, "-m", "uvicorn", "--factory", "worker.api.app:create_app", *api.split()],
+        [python, "-m", "worker.api", *api.split()],
         f"{env['FIXBILL_API_URL']}/readyz",
     )
     found["worker"] = Program(

@@ -212,7 +212,7 @@ class Stack:
         """Chosen once; the same as last time if it is still free."""
         if name not in self.ports:
             home = self.directory / name
-            home.mkdir(exist_ok=True)
+            home.mkdir(exist_ok=True, mode=0o700)  # the sandbox keeps the webhook secret in its own
             self.ports[name] = reserve_port(home)
         return self.ports[name]
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from worker.sandbox import payment_methods
-from worker.sandbox.errors import JsonObject, missing_object
+from worker.sandbox import bank, payment_methods, standing
+from worker.sandbox.errors import JsonObject, missing_object, not_in_sandbox
 from worker.sandbox.events import happened
 from worker.sandbox.filters import field
 from worker.sandbox.kind import Kind
 from worker.sandbox.params import assign, nested, refuse, text
-from worker.sandbox.store import Tx, new_id
+from worker.sandbox.store import Condition, Tx, new_id, where
 
 PLAIN = ("address", "description", "email", "name", "phone", "shipping", "preferred_locales")
 UNSUPPORTED = (
@@ -26,6 +26,8 @@ UNSUPPORTED = (
     "test_clock",
     "validate",
 )
+EVERY = -1  # what SQLite calls no limit
+NOT_DELETED = Condition("json_extract(body, '$.deleted') IS NOT ?", 1)
 
 
 def create(tx: Tx, params: JsonObject) -> JsonObject:
@@ -61,6 +63,21 @@ def update(tx: Tx, customer: JsonObject, params: JsonObject) -> JsonObject:
     return customer
 
 
+def delete(tx: Tx, customer: JsonObject, _params: JsonObject) -> JsonObject:
+    """Its cards go with it; what it has paid stays, and names it."""
+    theirs = where("customer", customer["id"])
+    for subscription in tx.page("subscription", [theirs], "ASC", EVERY):
+        if subscription["status"] not in standing.ENDED:
+            raise not_in_sandbox("deleting a customer with a subscription")
+    for method in tx.page("payment_method", [theirs], "ASC", EVERY):
+        tx.replace({**method, "customer": None})
+        bank.spend(tx, method["id"])
+    gone: JsonObject = {"id": customer["id"], "object": "customer", "deleted": True}
+    tx.replace(gone)
+    happened(tx, "customer.deleted", customer)
+    return gone
+
+
 def _settle(tx: Tx, customer: JsonObject, params: JsonObject) -> None:
     assign(customer, params, PLAIN)
     settings = nested(params, "invoice_settings")
@@ -84,6 +101,8 @@ KIND = Kind(
     param="id",
     create=create,
     update=update,
+    delete=delete,
     filters={"email": field()},
+    unasked=lambda _params: (NOT_DELETED,),
     children=("payment_methods",),
 )

@@ -63,7 +63,7 @@ def _listed_under(tx: Tx, kind: Kind, wanted: str, child: Kind, call: Call) -> J
 
 def _found(tx: Tx, kind: Kind, wanted: str, *, make: bool = False) -> JsonObject:
     thing = kind.find(tx, wanted) if make and kind.find else tx.find(kind.name, wanted)
-    if thing is None:
+    if thing is None or (make and thing.get("deleted")):
         raise missing_object(kind.title or kind.name, wanted, kind.param, status=404)
     return thing
 

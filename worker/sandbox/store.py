@@ -149,9 +149,9 @@ class Tx:
         return found
 
     def named(self, kind: str, wanted: str, param: str) -> JsonObject:
-        """The object that a parameter names."""
+        """The object that a parameter names; what was deleted can only be looked at."""
         found = self.find(kind, wanted)
-        if found is None:
+        if found is None or found.get("deleted"):
             raise missing_object(kind, wanted, param)
         return found
 

@@ -48,5 +48,9 @@ def revoke_key(tx: Connection, key_id: str, now: datetime) -> bool:
     return revoked.first() is not None
 
 
+def expire_key(tx: Connection, key_id: str, at: datetime) -> None:
+    tx.execute(update(api_keys).where(api_keys.c.key_id == key_id).values(expires_at=at))
+
+
 def note_use(tx: Connection, key_id: str, now: datetime) -> None:
     tx.execute(update(api_keys).where(api_keys.c.key_id == key_id).values(last_used_at=now))

@@ -26,6 +26,7 @@ class Quarantined(NamedTuple):
     replayed_at: datetime | None
 
 
+REPLAYED = ("body", "accepted_at", "traceparent", "key_id", "signature")
 COLUMNS = [quarantine.c[name] for name in Quarantined._fields]
 
 
@@ -53,9 +54,9 @@ def take_for_replay(tx: Connection, quarantine_id: str, now: datetime) -> Entry 
         update(quarantine)
         .where(quarantine.c.quarantine_id == quarantine_id, quarantine.c.replayed_at.is_(None))
         .values(replayed_at=now)
-        .returning(quarantine.c.body, quarantine.c.accepted_at, quarantine.c.traceparent)
+        .returning(*(quarantine.c[name] for name in REPLAYED))
     ).first()
-    return Entry(f"replay/{quarantine_id}", row[0], "replay", row[1], row[2]) if row else None
+    return Entry(f"replay/{quarantine_id}", door="replay", **row._asdict()) if row else None
 
 
 def refusal_of(

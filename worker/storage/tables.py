@@ -393,6 +393,7 @@ charges = Table(
         "customer_id",
         "paid_at",
         postgresql_where=text("paid_at IS NOT NULL"),
+        postgresql_include=["amount", "dropped"],  # usage adds them up
     ),
     Index("charges_due_idx", "due_at", postgresql_where=text("due_at IS NOT NULL")),
     Index(
@@ -698,6 +699,7 @@ quarantine = Table(
     moment("recorded_at"),
     moment("replayed_at", nullable=True),
     Index(None, "customer_id", "source", "event_id"),
+    Index(None, "customer_id", "quarantine_id"),
 )
 
 # Entries that were alone in hand when a process died; see worker/settle.py.
@@ -718,6 +720,7 @@ parked_entries = Table(
     Column("door", Text, nullable=False),
     Column("traceparent", Text),
     moment("accepted_at"),
+    Index(None, "customer_id", "accepted_at"),
 )
 
 api_keys = Table(

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from datetime import datetime
+from typing import NamedTuple
 
-from sqlalchemy import Connection, case, func, select
+from sqlalchemy import Connection, case, func, or_, select
 
 from schemas.answers import BalanceAnswer, GrantBalance
 from schemas.money import Money
 from worker.billing.book import Book
 from worker.billing.journal import Journal
 from worker.billing.known import Known
-from worker.billing.ledger import CREDIT_ACCOUNTS, Transfer
+from worker.billing.ledger import CREDIT_ACCOUNTS
 from worker.billing.rollover import catch_up
 from worker.storage.books import read_book
 from worker.storage.tables import transfers
@@ -53,28 +54,49 @@ def balance_at(
     )
 
 
-def booked(tx: Connection, customer_id: str, at: datetime) -> list[Transfer]:
-    own = case(
-        (transfers.c.kind.in_(BY_TIME), transfers.c.happened_at), else_=transfers.c.recorded_at
-    )
-    lapse = func.min(transfers.c.happened_at).filter(transfers.c.kind.in_(LAPSES))
-    lapsed = lapse.over(partition_by=transfers.c.grant_id, order_by=transfers.c.seq, rows=(0, None))
-    moved = (
-        select(transfers, func.least(own, lapsed).label("effective"))
-        .where(transfers.c.customer_id == customer_id)
+class Moved(NamedTuple):
+    """What went from one account to another, be it in one transfer or in many."""
+
+    from_account: str
+    to_account: str
+    grant_id: str | None
+    amount: int
+
+
+def booked(tx: Connection, customer_id: str, at: datetime) -> list[Moved]:
+    mine = transfers.c.customer_id == customer_id
+    lapsed = (
+        select(transfers.c.grant_id, func.max(transfers.c.seq).label("seq"))
+        .where(mine, transfers.c.kind.in_(LAPSES), transfers.c.happened_at <= at)
+        .group_by(transfers.c.grant_id)
         .subquery()
     )
-    return [Transfer(*row[:-1]) for row in tx.execute(select(moved).where(moved.c.effective <= at))]
+    effective = case(
+        (transfers.c.kind.in_(BY_TIME), transfers.c.happened_at), else_=transfers.c.recorded_at
+    )
+    between = (transfers.c.from_account, transfers.c.to_account, transfers.c.grant_id)
+    sums = (
+        select(*between, func.sum(transfers.c.amount))
+        .outerjoin(lapsed, lapsed.c.grant_id == transfers.c.grant_id)
+        .where(mine, or_(effective <= at, transfers.c.seq <= lapsed.c.seq))
+        .group_by(*between)
+    )
+    return [Moved(*row[:3], int(row[3])) for row in tx.execute(sums)]
 
 
-def due(book: Book, at: datetime) -> list[Transfer]:
+def due(book: Book, at: datetime) -> list[Moved]:
     """What time had done by then and the sweep has not booked yet."""
+    if at < book.next_due:
+        return []
     journal = Journal({book.customer_id: book}, Known(), at - book.clock_offset)
     catch_up(journal, book, at)
-    return journal.transfers
+    return [
+        Moved(each.from_account, each.to_account, each.grant_id, each.amount)
+        for each in journal.transfers
+    ]
 
 
-def totals(moved: list[Transfer]) -> tuple[Counter[str], Counter[str]]:
+def totals(moved: list[Moved]) -> tuple[Counter[str], Counter[str]]:
     """By account, and the credits of each grant."""
     balances: Counter[str] = Counter()
     grants: Counter[str] = Counter()

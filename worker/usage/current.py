@@ -17,23 +17,23 @@ from schemas.answers import (
     MoneyAnswer,
     PlanAnswer,
     RepositoryUsage,
-    Transaction,
     Usage,
 )
 from schemas.money import Money
 from schemas.plans import PlanVersion
 from worker.billing.book import Book
-from worker.billing.charges import ChargeStatus
 from worker.billing.fix import FixOutcome
 from worker.billing.journal import Journal
 from worker.billing.known import Known
-from worker.billing.ledger import CREDIT
 from worker.billing.rollover import catch_up
 from worker.billing.subscriptions import PAID
 from worker.storage.books import read_book
-from worker.storage.tables import charges, invoices, transfers, usage
+from worker.storage.tables import charges, invoices
 from worker.usage.forecast import forecast, pace_of
 from worker.usage.freshness import fresh_until
+from worker.usage.lists import Window
+from worker.usage.report import grouped, rows_of_cycle
+from worker.usage.transactions import list_transactions
 
 LOW_CREDIT = 2
 NEAR_CAP = 0.8  # of the spending cap
@@ -67,7 +67,7 @@ def current_usage(
         repositories=repositories,
         credits=credit,
         money=money,
-        transactions=last_transactions(tx, customer_id),
+        transactions=list_transactions(tx, customer_id, Window(TRANSACTIONS)).items,
         limits=limits,
         forecast=forecast(pace_of(book, version, fixes, money)),
         warnings=warnings_of(book, credit, limits),
@@ -95,21 +95,8 @@ def standing_of(book: Book) -> Literal["good", "past_due", "parked"]:
 
 
 def usage_by_repository(tx: Connection, customer_id: str, book: Book) -> list[RepositoryUsage]:
-    sums = [func.sum(usage.c[outcome]).label(outcome) for outcome in FixOutcome]
-    rows = tx.execute(
-        select(usage.c.repository, *sums, func.sum(usage.c.amount))
-        .where(usage.c.customer_id == customer_id, usage.c.cycle_start == book.cycle_start)
-        .group_by(usage.c.repository)
-        .order_by(usage.c.repository)
-    )
-    return [
-        RepositoryUsage(
-            repository=repository,
-            fixes=FixCounts(**dict(zip(FixOutcome, map(int, counts), strict=True))),
-            charged=Money(int(amount), book.currency),
-        )
-        for repository, *counts, amount in rows
-    ]
+    rows = rows_of_cycle(customer_id, book.cycle_start)
+    return grouped(tx, rows, RepositoryUsage, book.currency)
 
 
 def total_of(repositories: list[RepositoryUsage]) -> FixCounts:
@@ -140,8 +127,7 @@ def money_answer(tx: Connection, book: Book, repositories: list[RepositoryUsage]
     paid = tx.scalar(
         select(func.coalesce(func.sum(charges.c.amount - charges.c.dropped), 0)).where(
             charges.c.customer_id == book.customer_id,
-            charges.c.status == ChargeStatus.PAID,
-            charges.c.paid_at >= book.cycle_start,
+            charges.c.paid_at >= book.cycle_start,  # set on those that are paid, and no others
         )
     )
     subscription = select(func.sum(invoices.c.amount)).where(
@@ -155,28 +141,6 @@ def money_answer(tx: Connection, book: Book, repositories: list[RepositoryUsage]
         subscription=Money(int(tx.scalar(subscription) or 0), book.currency),
         open=Money(book.receivable, book.currency),
     )
-
-
-def last_transactions(tx: Connection, customer_id: str) -> list[Transaction]:
-    rows = tx.execute(
-        select(transfers)
-        .where(transfers.c.customer_id == customer_id)
-        .order_by(transfers.c.seq.desc())
-        .limit(TRANSACTIONS)
-    ).mappings()
-    return [
-        Transaction(
-            seq=row["seq"],
-            kind=row["kind"],
-            credits=row["amount"] if row["unit"] == CREDIT else None,
-            money=None if row["unit"] == CREDIT else Money(row["amount"], row["unit"]),
-            fix_id=row["fix_id"],
-            charge_id=row["charge_id"],
-            happened_at=row["happened_at"],
-            recorded_at=row["recorded_at"],
-        )
-        for row in rows
-    ]
 
 
 def limits_of(book: Book) -> Limits:

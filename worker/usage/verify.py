@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Iterator
+from hashlib import sha256
 from typing import NamedTuple
 
-from sqlalchemy import Connection, Engine, select, text
+from sqlalchemy import Connection, Engine, text
 
-from worker.billing.disputes import BY_STRIPE_STATUS as FUNDS
-from worker.billing.disputes import Funds
-from worker.billing.ledger import ACCOUNTS, NO_HEAD, Transfer, chain_hash
-from worker.billing.refunds import BY_STRIPE_STATUS, RefundStatus
-from worker.billing.stripe_objects import Payment, StripeDispute, StripeRefund
-from worker.storage.tables import books, customers, transfers
+from worker.billing.ledger import ACCOUNTS
 from worker.stripe_gateway import StripeGateway
+from worker.usage.at_stripe import collected, differences, stripe_truth
+from worker.usage.chain import Digest, breaks, noting_heads
+from worker.usage.export import ledger_in_order, snapshot
 
 SHOWN_MAX = 5  # offenders named per check
 
@@ -186,133 +184,38 @@ QUERIES = {
 }
 
 
+class Audit(NamedTuple):
+    """All checks of one moment, and the digest of all chains at it."""
+
+    checks: list[Check]
+    fingerprint: str
+
+
 def verify(engine: Engine, stripe: StripeGateway | None) -> list[Check]:
-    """All checks, over one snapshot. Without Stripe its check is left out."""
-    snapshot = engine.connect().execution_options(isolation_level="REPEATABLE READ")
-    with snapshot as tx, tx.begin():
-        tx.execute(text("SET LOCAL statement_timeout = 0"))
+    return audit(engine, stripe).checks
+
+
+def audit(engine: Engine, stripe: StripeGateway | None) -> Audit:
+    """Over one snapshot. Without Stripe its check is left out."""
+    fingerprint = sha256()
+    with snapshot(engine) as tx:
         checks = [check(name, tx.scalars(text(query))) for name, query in QUERIES.items()]
-        checks.append(check("chain_whole", broken_links(tx)))
+        checks.append(check("chain_whole", broken_chains(tx, fingerprint)))
         before = collected(tx)
     if stripe is not None:
         seen = stripe_truth(stripe)
         with engine.begin() as tx:
             after = collected(tx)
         checks.append(check("money_equals_stripe", differences(before, seen, after)))
-    return checks
+    return Audit(checks, fingerprint.hexdigest())
+
+
+def broken_chains(tx: Connection, fingerprint: Digest) -> Iterator[str]:
+    for each in breaks(noting_heads(ledger_in_order(tx), fingerprint)):
+        where = f"its head, after {each.seq}" if each.at_head else each.seq
+        yield f"{each.customer_id} at {where}"
 
 
 def check(name: str, offenders: Iterable[str]) -> Check:
     found = [str(each) for each in offenders]
     return Check(name, not found, found[:SHOWN_MAX])
-
-
-def broken_links(tx: Connection) -> Iterator[str]:
-    """Walk every customer's transfers from the first to the head of their book."""
-    heads = {row.customer_id: (row.seq, row.head) for row in tx.execute(select(*HEAD))}
-    at: dict[str, tuple[int, bytes]] = {}
-    broken: set[str] = set()
-    rows = tx.execution_options(yield_per=5000).execute(
-        select(transfers).order_by(transfers.c.customer_id, transfers.c.seq)
-    )
-    for row in rows:
-        transfer = Transfer(*row)
-        seq, head = at.get(transfer.customer_id, (0, NO_HEAD))
-        if transfer.seq != seq + 1 or chain_hash(head, transfer) != transfer.hash:
-            if transfer.customer_id not in broken:
-                yield f"{transfer.customer_id} at {transfer.seq}"
-            broken.add(transfer.customer_id)
-        at[transfer.customer_id] = (transfer.seq, transfer.hash)
-    for customer_id, head_of_book in heads.items():
-        if at.get(customer_id, (0, NO_HEAD)) != head_of_book and customer_id not in broken:
-            yield f"{customer_id} at its head"
-
-
-HEAD = (books.c.customer_id, books.c.seq, books.c.head)
-
-
-class Collected(NamedTuple):
-    """What we believe of money at Stripe, in minor units by the id of what moved it."""
-
-    moved: dict[str, int]  # payments, refunds and disputes alike
-    under_way: set[str]
-    stripe_customers: set[str]
-
-
-class Truth(NamedTuple):
-    """What Stripe says."""
-
-    payments: list[Payment]
-    refunds: list[StripeRefund]
-    disputes: list[StripeDispute]
-
-
-MOVED = """
-    SELECT source_key, sum(CASE
-        WHEN kind IN ('refund_failed', 'refund_unapplied_failed', 'dispute_won') THEN -amount
-        ELSE amount END)::bigint AS amount
-    FROM transfers WHERE kind IN ('pay', 'unapplied_in', 'refund', 'refund_unapplied',
-        'refund_failed', 'refund_unapplied_failed', 'dispute_opened', 'dispute_won')
-    GROUP BY source_key
-"""
-UNDER_WAY = """
-    SELECT payment_intent FROM charges
-    WHERE payment_intent IS NOT NULL AND status NOT IN ('paid', 'void')
-    UNION ALL SELECT payment_intent FROM refunds WHERE status IN ('requested', 'pending')
-    UNION ALL SELECT payment_intent FROM top_ups
-    WHERE payment_intent IS NOT NULL AND status = 'requested'
-    UNION ALL SELECT object_id FROM stripe_events WHERE due_at IS NOT NULL AND object_id IS NOT NULL
-"""
-
-
-def collected(tx: Connection) -> Collected:
-    known = tx.scalars(
-        select(customers.c.stripe_customer).where(customers.c.stripe_customer.is_not(None))
-    )
-    return Collected(
-        {row.source_key: row.amount for row in tx.execute(text(MOVED))},
-        set(tx.scalars(text(UNDER_WAY))),
-        {str(each) for each in known},
-    )
-
-
-def stripe_truth(stripe: StripeGateway) -> Truth:
-    return Truth(list(stripe.payments()), list(stripe.refunds()), list(stripe.disputes()))
-
-
-def differences(before: Collected, seen: Truth, after: Collected) -> Iterator[str]:
-    """What Stripe has moved and we have not, or the other way round, or twice, or unequal.
-
-    Cards are charged while we look: what was booked before Stripe was asked must be there, and what
-    is there must be booked, or under way, after.
-    """
-    ours = [each for each in seen.payments if each.stripe_customer in after.stripe_customers]
-    times = Counter(each.payment_intent for each in ours)
-    yield from (f"{intent} was paid {count} times" for intent, count in times.items() if count > 1)
-    theirs = moved_at_stripe(ours, seen)
-    booked = {moved for moved in before.moved if moved.startswith(STRIPE_IDS)}
-    for moved in sorted(booked | theirs.keys()):
-        amount, intent = theirs.get(moved, (0, None))
-        either = (before.moved.get(moved, 0), after.moved.get(moved, 0))
-        if amount not in either and not {moved, intent} & after.under_way:
-            yield f"{moved}: Stripe has {amount}, the books {either[1]}"
-
-
-STRIPE_IDS = ("pi_", "re_", "pyr_", "dp_", "du_")
-
-
-def moved_at_stripe(ours: list[Payment], seen: Truth) -> dict[str, tuple[int, str]]:
-    """Amount and payment intent, by the id of what moved the money."""
-    intents = {each.payment_intent for each in ours}
-    moved = {each.payment_intent: (each.money.amount, each.payment_intent) for each in ours}
-    for refund in seen.refunds:
-        if refund.payment_intent in intents:
-            back = BY_STRIPE_STATUS.get(refund.status) is not RefundStatus.FAILED
-            amount = refund.money.amount if back else 0
-            moved[refund.stripe_refund] = (amount, refund.payment_intent)
-    for dispute in seen.disputes:
-        if dispute.payment_intent in intents:
-            taken = FUNDS.get(dispute.status) in (Funds.WITHDRAWN, Funds.LOST)
-            amount = dispute.money.amount if taken else 0
-            moved[dispute.dispute_id] = (amount, dispute.payment_intent)
-    return moved

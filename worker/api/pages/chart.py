@@ -2,28 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import NamedTuple
 
-from schemas.answers import Statement, StatementDay, StatementFixes
+from schemas.answers import CycleAnswer, FixCounts, StatementFixes
 
 WIDTH, HEIGHT = 720, 160  # of the plot, in units of the drawing
 GAP = 0.25  # of a day's width
 LABELS = 6  # days that are named on the axis
 STEPS = (1, 2, 5)  # times a power of ten: what a grid line may stand for
 
+# The outcomes that are drawn, from the foot of a bar up, and what a bar calls them.
+WORDS = {
+    "credited": "by credits",
+    "charged": "charged",
+    "held": "held",
+    "reverted": "taken back",
+}
+PAID = ("credited", "charged")
+
+Fixes = FixCounts | StatementFixes
+
+
+class Segment(NamedTuple):
+    """The fixes of one outcome on one day."""
+
+    outcome: str
+    y: float
+    height: float
+
 
 class Bar(NamedTuple):
-    """One day: credited at the foot, charged on top of it."""
+    """One day."""
 
     title: str
     x: float
     width: float
-    credited_y: float
-    credited: float
-    charged_y: float
-    charged: float
+    segments: list[Segment]
 
 
 class Mark(NamedTuple):
@@ -42,18 +58,25 @@ class Chart(NamedTuple):
     outside: int  # fixes of days that lie outside the cycle
 
 
-def chart_of(statement: Statement) -> Chart:
-    days = list(days_between(statement.cycle.start, statement.cycle.end))
-    counted = {each.day: each.fixes for each in statement.days}
-    shown = [counted.get(day, StatementFixes()) for day in days]
-    step = step_for(max(map(height, shown)))
-    top = step * max(1, -(-max(map(height, shown)) // step))
+def chart_of(
+    cycle: CycleAnswer, counted: Mapping[date, Fixes], outcomes: Sequence[str] = PAID
+) -> Chart:
+    days = list(days_between(cycle.start, cycle.end))
+    shown = [counts(counted.get(day), outcomes) for day in days]
+    highest = max(map(sum, shown))
+    step = step_for(highest)
+    top = step * max(1, -(-highest // step))
     width = WIDTH / len(days)
     every = -(-len(days) // LABELS)
     return Chart(
         [
-            bar(day, fixes, n * width, width, top)
-            for n, (day, fixes) in enumerate(zip(days, shown, strict=True))
+            Bar(
+                title(day, each, outcomes),
+                n * width + width * GAP / 2,
+                width * (1 - GAP),
+                list(segments(each, outcomes, top)),
+            )
+            for n, (day, each) in enumerate(zip(days, shown, strict=True))
         ],
         [
             Mark((n + 0.5) * width, f"{day.day} {day:%b}")
@@ -61,7 +84,7 @@ def chart_of(statement: Statement) -> Chart:
             if n % every == 0
         ],
         [Mark(HEIGHT - HEIGHT * count / top, f"{count:,}") for count in range(0, top + 1, step)],
-        outside(statement.days, days),
+        sum(sum(counts(each, outcomes)) for day, each in counted.items() if day not in days),
     )
 
 
@@ -74,21 +97,23 @@ def days_between(start: datetime, end: datetime) -> Iterator[date]:
         day += timedelta(days=1)
 
 
-def bar(day: date, fixes: StatementFixes, x: float, width: float, top: int) -> Bar:
-    credited, charged = (HEIGHT * count / top for count in (fixes.credited, fixes.charged))
-    return Bar(
-        f"{day.day} {day:%B}: {fixes.credited:,} by credits, {fixes.charged:,} charged",
-        x + width * GAP / 2,
-        width * (1 - GAP),
-        HEIGHT - credited,
-        credited,
-        HEIGHT - credited - charged,
-        charged,
-    )
+def counts(fixes: Fixes | None, outcomes: Sequence[str]) -> list[int]:
+    return [getattr(fixes, each, 0) for each in outcomes]
 
 
-def height(fixes: StatementFixes) -> int:
-    return fixes.credited + fixes.charged
+def title(day: date, shown: Sequence[int], outcomes: Sequence[str]) -> str:
+    """Always what was paid for; of the rest what there is."""
+    told = zip(outcomes, shown, strict=True)
+    words = [f"{n:,} {WORDS[each]}" for each, n in told if n or each in PAID]
+    return f"{day.day} {day:%B}: {', '.join(words)}"
+
+
+def segments(shown: Sequence[int], outcomes: Sequence[str], top: int) -> Iterator[Segment]:
+    y = float(HEIGHT)
+    for outcome, count in zip(outcomes, shown, strict=True):
+        y -= HEIGHT * count / top
+        if count:
+            yield Segment(outcome, y, HEIGHT * count / top)
 
 
 def step_for(highest: int) -> int:
@@ -99,7 +124,3 @@ def step_for(highest: int) -> int:
             if 4 * step * power >= highest:
                 return step * power
         power *= 10
-
-
-def outside(counted: Sequence[StatementDay], days: Sequence[date]) -> int:
-    return sum(height(each.fixes) for each in counted if each.day not in days)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from datetime import timedelta
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from schemas.answers import (
+    RepositoryUsage,
     Statement,
     StatementBalance,
     StatementCredits,
@@ -56,7 +57,7 @@ def statement_page(statement: Statement, name: str | None) -> str:
         customer=name or statement.customer_id,
         last_day=statement.cycle.end - timedelta(microseconds=1),
         total=money.charged - money.reverted + money.subscription + money.top_ups,
-        chart=chart_of(statement),
+        chart=chart_of(statement.cycle, {each.day: each.fixes for each in statement.days}),
         width=WIDTH,
         height=HEIGHT,
         sums=list(sums_of(statement)),
@@ -125,10 +126,13 @@ def is_nothing(value: object) -> bool:
     return value == 0 or (isinstance(value, Money) and value.amount == 0)
 
 
-def busiest(repositories: Iterable[StatementRepository]) -> list[StatementRepository]:
+Repository = TypeVar("Repository", StatementRepository, RepositoryUsage)
+
+
+def busiest(repositories: Iterable[Repository]) -> list[Repository]:
     """Those with the most fixes first."""
 
-    def order(each: StatementRepository) -> tuple[int, str]:
+    def order(each: Repository) -> tuple[int, str]:
         return -(each.fixes.credited + each.fixes.charged), each.repository
 
     return sorted(repositories, key=order)[:SHOWN_MAX]
