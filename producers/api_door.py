@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from math import ceil
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 from urllib3 import PoolManager, Timeout
@@ -22,6 +23,7 @@ PATH = "/api/v1/billing/track_fix"
 KEY = re.compile(r"[!-~]+")
 CONNECT_SECONDS = 3.0
 READ_SECONDS = 10.0
+PATIENCE_SECONDS = 60.0  # with an API that says when to come again, per request
 WAIT_SECONDS_MAX = 25.0  # one request; what stands between us and the API often cuts at 30
 ANSWER_BYTES_MAX = 4 * 1024 * 1024
 DETAIL_MAX = 500
@@ -48,6 +50,15 @@ class ProblemOfApi(BaseModel):
     field: str | None = None
 
 
+class Reply(NamedTuple):
+    """What came back over HTTP; `again` is when to ask again, in seconds, if that was said."""
+
+    status: int
+    kind: str
+    body: bytes
+    again: int | None
+
+
 @dataclass(frozen=True)
 class ApiDoor:
     """One API and the key we send events with."""
@@ -72,7 +83,7 @@ class ApiDoor:
     def send(self, events: Sequence[Event], wait: float = 0) -> list[Answered]:
         """Send once; `wait` is how many seconds the API may take to settle before it answers."""
         try:
-            status, kind, body = self.post(events, min(wait, WAIT_SECONDS_MAX))
+            status, kind, body, _ = self.ask(events, min(wait, WAIT_SECONDS_MAX))
         except HTTPError as error:
             why = f"{self.url} {silence_of(error)}"
             return [Undelivered(event, why) for event in events]
@@ -81,7 +92,16 @@ class ApiDoor:
             for event in events
         ]
 
-    def post(self, events: Sequence[Event], wait: float) -> tuple[int, str, bytes]:
+    def ask(self, events: Sequence[Event], wait: float) -> Reply:
+        """An API that was asked too often took nothing, and says when it will."""
+        until = time.monotonic() + PATIENCE_SECONDS
+        while True:
+            reply = self.post(events, wait)
+            if reply.again is None or time.monotonic() + reply.again > until:
+                return reply
+            time.sleep(reply.again)
+
+    def post(self, events: Sequence[Event], wait: float) -> Reply:
         # An event is at most some 1,300 bytes, so a chunk stays below the 1 MiB at which many
         # proxies stop reading, and far below the API's 4 MiB.
         single = len(events) == 1
@@ -96,7 +116,10 @@ class ApiDoor:
         )
         try:
             body = response.read(ANSWER_BYTES_MAX)
-            return response.status, response.headers.get("Content-Type", ""), body
+            again = response.headers.get("Retry-After", "")
+            too_often = response.status == HTTPStatus.TOO_MANY_REQUESTS and again.isdigit()
+            kind = response.headers.get("Content-Type", "")
+            return Reply(response.status, kind, body, int(again) if too_often else None)
         finally:
             response.close()  # read to its end, it has given its connection back already
 

@@ -16,7 +16,7 @@ from schemas.inbox import Entry, partition_of
 from tests.builders import NOW, add_customer, deployed, one_row, rows_of
 from worker.clock import Clock
 from worker.keys import NOTE_USE_EVERY, PATTERN, SCOPES, check_key, create_key, rotate_key
-from worker.producer_keys import create_producer_key, rotate_producer_key
+from worker.producer_keys import WEAK, WeakKey, create_producer_key, rotate_producer_key
 from worker.settle import settle
 from worker.signatures import Trust
 from worker.storage import tables
@@ -253,6 +253,19 @@ def test_the_login_of_the_api_checks_keys_and_makes_none(
     assert check_key(key, api_engine, clock) is not None
     with pytest.raises(Exception, match="permission denied"):
         made(api_engine, clock)
+
+
+@pytest.mark.parametrize("sign", [0, 0x80])
+@pytest.mark.parametrize("point", sorted(WEAK))
+def test_a_public_key_for_which_anyone_can_sign_is_not_registered(
+    engine: Engine, clock: Clock, point: bytes, sign: int
+) -> None:
+    weak = point[:-1] + bytes([point[-1] | sign])
+
+    with pytest.raises(WeakKey, match="make another"):
+        create_producer_key("p", ["publish"], None, None, weak, engine, clock)
+
+    assert rows_of(engine, tables.producer_keys) == []
 
 
 def test_two_keys_never_share_a_secret(engine: Engine, clock: Clock) -> None:

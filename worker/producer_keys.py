@@ -23,6 +23,26 @@ from worker.storage.producer_keys import (
 PRODUCER_SCOPES = ("publish", "revert")
 
 
+# Points of small order, without their sign: a signature for them can be made up. The list is that
+# of libsodium, `ge25519_has_small_order`.
+WEAK = {
+    bytes.fromhex(point)
+    for point in (
+        "00" * 32,
+        "01" + "00" * 31,
+        "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05",
+        "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a",
+        "ec" + "ff" * 30 + "7f",
+        "ed" + "ff" * 30 + "7f",
+        "ee" + "ff" * 30 + "7f",
+    )
+}
+
+
+class WeakKey(ValueError):
+    """Whoever likes could sign for this public key."""
+
+
 class AlreadyRegistered(ValueError):
     """This public key has an id already."""
 
@@ -43,7 +63,7 @@ def create_producer_key(
     engine: Engine,
     clock: Clock,
 ) -> Made:
-    """A new pair, or the public key of one that was made elsewhere; raises AlreadyRegistered."""
+    """A new pair, or the public key of one made elsewhere; raises AlreadyRegistered, WeakKey."""
     made, public = pair(public_key)
     key = ProducerKey(
         made.key_id,
@@ -65,7 +85,10 @@ def create_producer_key(
 def rotate_producer_key(
     key_id: str, overlap: timedelta, public_key: bytes | None, engine: Engine, clock: Clock
 ) -> Made | None:
-    """A successor that may do the same; the old key expires after the overlap. None if not good."""
+    """A successor that may do the same; the old key expires after the overlap. None if not good.
+
+    Raises AlreadyRegistered, WeakKey.
+    """
     now = clock.wall()
     made, public = pair(public_key)
     try:
@@ -89,6 +112,8 @@ def rotate_producer_key(
 def pair(public_key: bytes | None) -> tuple[Made, bytes]:
     key_id = secrets.token_hex(6)
     if public_key is not None:
+        if public_key[:-1] + bytes([public_key[-1] & 0x7F]) in WEAK:
+            raise WeakKey("this public key is a weak one, for which anyone can sign; make another")
         return Made(key_id, None), public_key
     signer = Signer.generate(key_id)
     return Made(key_id, signer.text()), signer.public_key

@@ -93,7 +93,7 @@ def test_ports_are_published_on_loopback_alone(services: Services) -> None:
 
 
 def test_every_setting_is_one_that_is_read(ours: Services) -> None:
-    known = {name.upper() for name in Settings.model_fields}
+    known = {name.upper() for name in Settings.model_fields} | {"FORWARDED_ALLOW_IPS"}  # uvicorn's
     for name, service in ours.items():
         assert set(service["environment"]) <= known, name
 

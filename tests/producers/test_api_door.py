@@ -3,6 +3,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 import pytest
 
@@ -152,6 +153,30 @@ def test_what_is_no_answer_of_fixbill_is_undelivered_and_sent_once(
     assert answer.event == fix()
     assert api.url in answer.why
     assert KEY not in answer.why
+    assert len(api.asked) == 1
+
+
+def again_in(seconds: str) -> Reply:
+    return replace(problem(429, "Too often."), headers={"Retry-After": seconds})
+
+
+def test_an_api_that_says_when_to_come_again_is_asked_again_then(
+    api: ScriptedApi, door: ApiDoor
+) -> None:
+    api.script = [again_in("1"), again_in("0")]
+
+    assert statuses(door.send(some_fixes(2))) == ["accepted"] * 2
+    assert len({asked.body for asked in api.asked}) == 1
+    assert len(api.asked) == 3
+
+
+@pytest.mark.parametrize("when", ["3600", "-1", "Mon, 23 Nov 2026 05:00:00 GMT", "soon"])
+def test_one_that_says_much_later_or_what_is_no_number_is_not_waited_for(
+    api: ScriptedApi, door: ApiDoor, when: str
+) -> None:
+    api.script = [again_in(when)]
+
+    assert statuses(door.send([fix()])) == ["undelivered"]
     assert len(api.asked) == 1
 
 

@@ -180,7 +180,7 @@ def test_it_was_taken_back_after_it_was_paid(world: World) -> None:
 
     assert costs(found) == (-1, 2900)
     assert found.text == "fix-1 was taken back: it costs $29.00 and earned 1 credit."
-    assert found.net.text == "= -1 credit and $29.00"
+    assert found.net.text == "= $29.00, and 1 credit came back"
     assert [each.grant_id for each in found.grants] == ["revert:fix-1"]
 
 

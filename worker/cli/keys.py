@@ -20,13 +20,14 @@ from worker.producer_keys import (
     PRODUCER_SCOPES,
     AlreadyRegistered,
     Made,
+    WeakKey,
     create_producer_key,
     rotate_producer_key,
 )
 from worker.storage.api_keys import ApiKey, list_keys, revoke_key
 from worker.storage.producer_keys import list_producer_keys, revoke_producer_key
 
-EXPECTED = (AlreadyRegistered,)
+EXPECTED = (AlreadyRegistered, WeakKey)
 
 
 def customer_ids(_: click.Context, __: click.Parameter, given: tuple[str, ...]) -> tuple[str, ...]:

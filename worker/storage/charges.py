@@ -26,6 +26,7 @@ from worker.billing.fix import Fix
 from worker.billing.policy import Tally
 from worker.storage import bulk
 from worker.storage.books import FIX, charge_from, fix_from
+from worker.storage.clock import LONGEST_LEAD
 from worker.storage.collecting import why_stopped
 from worker.storage.tables import attempts, books, charge_lines, charges, fixes, transfers
 
@@ -96,6 +97,7 @@ def claim(
         select(charges.c.customer_id, charges.c.charge_id)
         .join(books, books.c.customer_id == charges.c.customer_id)
         .where(
+            charges.c.due_at <= literal(now) + LONGEST_LEAD,
             charges.c.due_at <= literal(now) + books.c.clock_offset,
             or_(charges.c.leased_until.is_(None), charges.c.leased_until < wall),
             or_(charges.c.status != ChargeStatus.OPEN, ~in_flight),

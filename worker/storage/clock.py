@@ -8,12 +8,18 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, func, select, update
+from sqlalchemy import Connection, func, literal, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from worker.storage.tables import books, charges, clock, refunds
 
 NOT_AHEAD = timedelta(0)
+
+
+# What falls due by business time has come only before this moment: an index finds that, which the
+# lead of each row's own customer prevents.
+ANYONES_LEAD = select(func.max(books.c.clock_offset)).where(books.c.clock_offset > NOT_AHEAD)
+LONGEST_LEAD = func.coalesce(ANYONES_LEAD.scalar_subquery(), literal(NOT_AHEAD))
 
 
 def how_far_ahead(tx: Connection) -> timedelta:

@@ -24,6 +24,7 @@ from sqlalchemy import (
 
 from worker.billing.charges import FINAL, ChargeStatus
 from worker.billing.cycles import CycleStatus
+from worker.storage.clock import LONGEST_LEAD
 from worker.storage.tables import (
     attempts,
     books,
@@ -50,6 +51,7 @@ WALL: BindParameter[datetime] = bindparam("wall")
 HOUR_AGO: BindParameter[datetime] = bindparam("hour_ago")
 CANCELLED: BindParameter[str] = bindparam("cancelled")
 OF_BOOK = NOW + books.c.clock_offset
+OF_ANYONE = NOW + LONGEST_LEAD
 
 
 class Pile(NamedTuple):
@@ -78,6 +80,7 @@ DUE_PILES = {
         charges.c.due_at - books.c.clock_offset,
         named(charges, "customer_id", "charge_id", "status", "leased_until"),
         [
+            charges.c.due_at <= OF_ANYONE,
             charges.c.due_at <= OF_BOOK,
             charges.c.status != ChargeStatus.WITHDRAWING,
             books.c.parked_at.is_(None),
@@ -88,14 +91,18 @@ DUE_PILES = {
         with_book(charges),
         charges.c.due_at - books.c.clock_offset,
         named(charges, "customer_id", "charge_id", "leased_until"),
-        [charges.c.due_at <= OF_BOOK, charges.c.status == ChargeStatus.WITHDRAWING],
+        [
+            charges.c.due_at <= OF_ANYONE,
+            charges.c.due_at <= OF_BOOK,
+            charges.c.status == ChargeStatus.WITHDRAWING,
+        ],
         is_business_time=True,
     ),
     "refund": Pile(
         with_book(refunds),
         refunds.c.due_at - books.c.clock_offset,
         named(refunds, "customer_id", "refund_id", "charge_id", "status", "message"),
-        [refunds.c.due_at <= OF_BOOK],
+        [refunds.c.due_at <= OF_ANYONE, refunds.c.due_at <= OF_BOOK],
         is_business_time=True,
     ),
     "stripe_event": Pile(

@@ -16,6 +16,7 @@ from worker.billing.grants import Grant
 from worker.billing.refunds import Bought, Refund, RefundStatus
 from worker.billing.reverts import REVERT
 from worker.storage.books import fix_from, money_gone
+from worker.storage.clock import LONGEST_LEAD
 from worker.storage.tables import (
     books,
     charge_lines,
@@ -51,6 +52,7 @@ def claim_due_refunds(tx: Connection, now: datetime, wall: datetime, limit: int)
         select(refunds.c.customer_id, refunds.c.refund_id)
         .join(books, books.c.customer_id == refunds.c.customer_id)
         .where(
+            refunds.c.due_at <= literal(now) + LONGEST_LEAD,
             refunds.c.due_at <= literal(now) + books.c.clock_offset,
             or_(refunds.c.leased_until.is_(None), refunds.c.leased_until < wall),
         )

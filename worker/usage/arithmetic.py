@@ -136,10 +136,13 @@ def net_of(steps: Iterable[Step], currency: str | None) -> Net:
     if currency is None:
         return Net(text="nothing so far", credits=number, money=None)
     money = Money(cents, currency)
-    parts = [counted(number)] if number else []
+    paid = [counted(number)] if number > 0 else []
     if cents or not number:
-        parts.append(str(money))
-    return Net(text="= " + " and ".join(parts), credits=number, money=money)
+        paid.append(str(money))
+    parts = [" and ".join(paid)] if paid else []
+    if number < 0:
+        parts.append(f"{counted(-number)} came back")
+    return Net(text="= " + ", and ".join(parts), credits=number, money=money)
 
 
 def cost_told(net: Net) -> str:

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from sqlalchemy import Column, Connection, RowMapping, select
 
 from schemas.answers import CycleAnswer, FixCounts, RepositoryUsage
+from schemas.events import DERIVED_PREFIX
 from schemas.money import Money
 from schemas.usage_report import UsageTotal
 from worker.storage.tables import charges, cycles, fixes, statements
@@ -29,6 +30,11 @@ class FixShown(NamedTuple):
     outcome: str
     held_why: str | None
     price: Money | None
+
+    @property
+    def name(self) -> str | None:
+        """What its customer calls it; a derived id says nothing to anybody."""
+        return self.finding or (None if self.fix_id.startswith(DERIVED_PREFIX) else self.fix_id)
 
 
 class ChargeShown(NamedTuple):
