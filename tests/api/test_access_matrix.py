@@ -168,7 +168,7 @@ def test_a_key_of_the_customer_with_the_scope_opens_it(ask: Asking) -> None:
         assert got.status_code in {wanted, 200}, got.text
 
 
-def test_a_key_of_another_customer_is_answered_as_if_there_were_none(ask: Asking) -> None:
+def test_f81_a_key_of_another_customer_is_answered_as_if_there_were_none(ask: Asking) -> None:
     key = ask.site.api.key(customers=[GLOBEX])
 
     got = ask.with_key(key, ACME)

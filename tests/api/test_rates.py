@@ -187,7 +187,7 @@ def flood(api: Api) -> list[int]:
     return [api.usage(key=guess(number)).status_code for number in range(GUESSES)]
 
 
-def test_an_address_that_guesses_is_refused_without_asking_the_database(
+def test_f81_an_address_that_guesses_is_refused_without_asking_the_database(
     limited: Callable[[float, float], Api], watch: Stopwatch
 ) -> None:
     api = limited(100, 100)

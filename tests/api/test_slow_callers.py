@@ -50,7 +50,7 @@ class Dribbler:
             return b""
 
 
-def test_a_hundred_callers_who_dribble_are_sent_away_and_others_are_served_meanwhile(
+def test_f81_a_hundred_callers_who_dribble_are_sent_away_and_others_are_served_meanwhile(
     api: Served, key: str
 ) -> None:
     head = HEAD % (TRACK_FIX.encode(), key.encode())
@@ -94,7 +94,7 @@ RAW = {
 }
 
 
-def test_what_is_too_large_or_cannot_be_read_is_answered_with_a_problem(api: Served) -> None:
+def test_f81_what_is_too_large_or_cannot_be_read_is_answered_with_a_problem(api: Served) -> None:
     with ExitStack() as open_ones:
         callers = {name: Dribbler(api, raw) for name, (raw, _) in RAW.items()}
         for each in callers.values():

@@ -75,7 +75,7 @@ THREATS = {
     "asking for what belongs to others": Threat(
         "404, as if it did not exist; row security sees nothing either",
         (
-            "api/test_access_matrix.py::test_a_key_of_another_customer_is_answered_as_if_there_were_none",
+            "api/test_access_matrix.py::test_f81_a_key_of_another_customer_is_answered_as_if_there_were_none",
             "api/test_access_matrix.py::test_things_of_another_customer_are_not_found_under_ones_own",
             "storage/test_row_security.py::test_a_named_customer_sees_their_own_rows_and_no_others",
         ),
@@ -85,7 +85,7 @@ THREATS = {
         (
             "refusals/test_senders.py::test_at_the_api_the_wrong_sender_bills_nothing_and_the_right_one_once",
             "test_keys.py::test_only_the_hash_of_the_secret_is_stored",
-            "api/test_rates.py::test_an_address_that_guesses_is_refused_without_asking_the_database",
+            "api/test_rates.py::test_f81_an_address_that_guesses_is_refused_without_asking_the_database",
         ),
     ),
     "an amount, a price or a quantity from outside": Threat(
@@ -119,7 +119,7 @@ THREATS = {
             "api/test_limits.py::test_what_is_no_event_is_refused",
             "api/test_webhooks.py::test_a_body_that_is_too_large_is_answered_with_413",
             "api/test_rates.py::test_a_key_that_reads_too_often_waits",
-            "api/test_slow_callers.py::test_a_hundred_callers_who_dribble_are_sent_away_and_others_are_served_meanwhile",
+            "api/test_slow_callers.py::test_f81_a_hundred_callers_who_dribble_are_sent_away_and_others_are_served_meanwhile",
         ),
     ),
     "SQL in whatever is sent": Threat(
