@@ -12,12 +12,12 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-import structlog
 from redis import Redis
 from sqlalchemy import Engine
 
 from tests.builders import NOW
 from tests.collecting import Case, owing_case
+from tests.logs import write_plainly
 from tests.running import RunningStack, running_stack
 from tests.sandbox.sandbox_process import RunningSandbox
 from tests.stack import Database, Databases, Sandboxes, connected
@@ -44,14 +44,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def plain_logs() -> None:
-    """One line a log: rendered with every frame's variables, one error takes seconds."""
-    structlog.configure(
-        [
-            structlog.processors.add_log_level,
-            structlog.processors.format_exc_info,
-            structlog.processors.JSONRenderer(default=repr),
-        ]
-    )
+    write_plainly()
 
 
 MEMORY = Path("/dev/shm")  # noqa: S108 - a directory of our own in it

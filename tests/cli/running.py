@@ -12,13 +12,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-import structlog
 from redis import Redis
 from sqlalchemy import Engine, event
 from sqlalchemy.pool import Pool
 
 from schemas.events import Event
 from tests.builders import MINUTE, deployed, settle_events
+from tests.logs import write_plainly
 from worker.cli.main import run
 from worker.settings import Settings, settings
 
@@ -59,7 +59,7 @@ class Command:
         try:
             code = run(words)
         finally:
-            structlog.reset_defaults()  # a command logs to the stderr of its own process
+            write_plainly()  # a command logs to the stderr of its own process
         return Done(code, *self.capsys.readouterr())
 
     def set(self, **environment: str | None) -> None:

@@ -14,7 +14,7 @@ from starlette.responses import Response
 from schemas.contests import ContestAnswer, ContestList, ContestWish
 from schemas.events import ID_PATTERN
 from schemas.problems import KEY_REUSED
-from worker.api.access import Caller, Opened, need_read, not_found, reading, rows_of
+from worker.api.access import Caller, Opened, need_customer, not_found, reading, rows_of
 from worker.api.answering import AS_CSV, answered
 from worker.api.customers import CustomerId
 from worker.api.explain import FIX, unknown_fix
@@ -58,7 +58,7 @@ def contest(
     The same again, by its Idempotency-Key or while it is open by its reason, is the same contest,
     answered with 200. 409: the fix was taken back, is too old, or is contested for another reason.
     """
-    need_read(key, customer_id)
+    need_customer(key, customer_id)
     try:
         with rows_of(customer_id, doors.engine, "READ COMMITTED") as tx:
             if find_customer(tx, customer_id) is None:

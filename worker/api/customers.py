@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from schemas.answers import Usage
 from schemas.events import ID_PATTERN
-from worker.api.access import Caller, Opened, need_read, not_found, rows_of
+from worker.api.access import Caller, Opened, need_customer, not_found, rows_of
 from worker.api.answering import answered
 from worker.api.problems import problems
 from worker.inbox import Inbox
@@ -28,7 +28,7 @@ CustomerId = Annotated[str, Path(pattern=ID_PATTERN)]
 )
 def usage(request: Request, customer_id: CustomerId, doors: Opened, key: Caller) -> Response:
     """This cycle: fixes, credits, money, and what to watch out for."""
-    need_read(key, customer_id)
+    need_customer(key, customer_id)
     as_of = watermark(Inbox(doors.redis), customer_id)
     with rows_of(customer_id, doors.engine) as tx:
         answer = current_usage(tx, customer_id, doors.clock.now(), as_of)

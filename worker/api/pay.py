@@ -16,7 +16,7 @@ from worker.api.access import (
     CustomerLinks,
     Doors,
     Opened,
-    need_admin,
+    need_customer,
     not_found,
     rows_of,
 )
@@ -61,7 +61,7 @@ Linked = Annotated[ChargeKey, Depends(in_link)]
 )
 def setup(customer_id: CustomerId, doors: Opened, key: Admin, links: CustomerLinks) -> SetupLink:
     """A link on which the customer adds a card; it says first what held fixes would cost."""
-    need_admin(key, customer_id)
+    need_customer(key, customer_id)
     with rows_of(customer_id, doors.engine) as tx:
         usage = current_usage(tx, customer_id, doors.clock.now(), None)
         bonus_given = has_grant(tx, customer_id, BILLING_ADDED)
@@ -88,7 +88,7 @@ def recovery(
     customer_id: CustomerId, charge_id: ChargeId, doors: Opened, key: Admin, links: CustomerLinks
 ) -> RecoveryLink:
     """A link on which the customer authenticates a payment that their bank asked about."""
-    need_admin(key, customer_id)
+    need_customer(key, customer_id)
     charge = charge_of(customer_id, charge_id, doors)
     if charge.status is not ChargeStatus.ACTION_REQUIRED:
         raise Refusal(

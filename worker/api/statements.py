@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 from starlette.responses import HTMLResponse, Response
 
 from schemas.answers import Statement, StatementList, StatementSummary
-from worker.api.access import Caller, CustomerLinks, Doors, Opened, need_read, reading, rows_of
+from worker.api.access import Caller, CustomerLinks, Doors, Opened, need_customer, reading, rows_of
 from worker.api.answering import AS_CSV, answered
 from worker.api.customers import CustomerId
 from worker.api.page_route import PageRoute
@@ -64,7 +64,7 @@ def statement_html(
     customer_id: CustomerId, number: Number, doors: Opened, key: Caller
 ) -> HTMLResponse:
     """The same as a page, which also prints well."""
-    need_read(key, customer_id)
+    need_customer(key, customer_id)
     return shown(CycleKey(customer_id, number), doors)
 
 
@@ -77,7 +77,7 @@ def statement(
     request: Request, customer_id: CustomerId, number: Number, doors: Opened, key: Caller
 ) -> Response:
     """One cycle: fixes, credits, money, payments, and every account before and after it."""
-    need_read(key, customer_id)
+    need_customer(key, customer_id)
     with rows_of(customer_id, doors.engine) as tx:
         return answered(request, named(tx, CycleKey(customer_id, number)))
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from http import HTTPStatus
 from typing import Annotated
 
@@ -14,12 +12,11 @@ from schemas.links import UsageLink
 from worker.api.access import (
     Admin,
     CustomerLinks,
-    Doors,
     Opened,
-    Reading,
-    need_admin,
+    need_customer,
     not_found,
     rows_of,
+    snapshot_of,
 )
 from worker.api.customers import CustomerId
 from worker.api.explain import unknown_fix
@@ -31,7 +28,6 @@ from worker.api.pages.usage import usage_page
 from worker.api.pay import ChargeId, Token
 from worker.api.problems import Refusal, problems
 from worker.api.statements import Number, named
-from worker.inbox import Inbox
 from worker.links import USAGE_GOOD_FOR, BadLink, good_until
 from worker.storage.charges import ChargeKey
 from worker.storage.customers import find_customer
@@ -39,7 +35,6 @@ from worker.storage.evidence import FixKey
 from worker.storage.statements import CycleKey
 from worker.usage.current import current_usage
 from worker.usage.explain import explain_charge, explain_fix
-from worker.usage.freshness import fresh_until, watermark
 from worker.usage.overview import overview
 
 router = APIRouter()
@@ -69,7 +64,7 @@ def usage_link(
     customer_id: CustomerId, doors: Opened, key: Admin, links: CustomerLinks
 ) -> UsageLink:
     """A link on which the customer sees their usage, for a day; a portal may show it in a frame."""
-    need_admin(key, customer_id)
+    need_customer(key, customer_id)
     with rows_of(customer_id, doors.engine) as tx:
         if find_customer(tx, customer_id) is None:
             raise not_found(customer_id)
@@ -86,7 +81,7 @@ def usage(
 ) -> Response:
     """The current cycle, or an earlier one."""
     now = doors.clock.now()
-    with snapshot(customer_id, doors) as (tx, as_of):
+    with snapshot_of(customer_id, doors) as (tx, as_of):
         customer = find_customer(tx, customer_id)
         standing = current_usage(tx, customer_id, now, as_of)
         found = overview(tx, customer_id, cycle, now)
@@ -99,7 +94,7 @@ def usage(
 @pages.get("/usage/{token}/statements/{number}")
 def statement(number: Number, customer_id: Linked, doors: Opened, links: CustomerLinks) -> Response:
     """The statement of a closed cycle, as long as the link is good."""
-    with snapshot(customer_id, doors) as (tx, _):
+    with snapshot_of(customer_id, doors) as (tx, _):
         found = named(tx, CycleKey(customer_id, number))
         customer = find_customer(tx, customer_id)
     text = statement_page(found, customer.name if customer else None)
@@ -111,7 +106,7 @@ def fix(
     token: Token, fix_id: FixId, customer_id: Linked, doors: Opened, links: CustomerLinks
 ) -> Response:
     """Why it costs what it costs."""
-    with snapshot(customer_id, doors) as (tx, as_of):
+    with snapshot_of(customer_id, doors) as (tx, as_of):
         found = explain_fix(tx, FixKey(customer_id, fix_id), as_of)
     if found is None:
         raise unknown_fix(customer_id, fix_id)
@@ -123,22 +118,11 @@ def charge(
     token: Token, charge_id: ChargeId, customer_id: Linked, doors: Opened, links: CustomerLinks
 ) -> Response:
     """What it is made of, and what became of it."""
-    with snapshot(customer_id, doors) as (tx, as_of):
+    with snapshot_of(customer_id, doors) as (tx, as_of):
         found = explain_charge(tx, ChargeKey(customer_id, charge_id), as_of)
     if found is None:
         raise Refusal(HTTPStatus.NOT_FOUND, f"There is no charge {charge_id}.")
     return shown(charge_page(found, token), framed_by=links.portals)
-
-
-@contextmanager
-def snapshot(customer_id: str, doors: Doors) -> Iterator[Reading]:
-    """What whoever has the link sees, and how fresh it is."""
-    settled_until = watermark(Inbox(doors.redis), customer_id)
-    with rows_of(customer_id, doors.engine) as tx:
-        as_of = fresh_until(tx, customer_id, settled_until)
-        if as_of is None:
-            raise not_found(customer_id)
-        yield Reading(tx, as_of)
 
 
 router.include_router(pages)
