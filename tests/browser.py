@@ -75,7 +75,7 @@ def running_browser() -> Iterator[Browser]:
     path = path_of_chromium()
     with sync_playwright() as playwright:
         # Root has no sandbox in a container; /dev/shm may be small there.
-        flags = ["--no-sandbox", "--disable-dev-shm-usage"]
+        flags = ["--no-sandbox", "--disable-dev-shm-usage", "--disable-sync"]
         browser = playwright.chromium.launch(executable_path=path, args=flags)
         try:
             yield browser
