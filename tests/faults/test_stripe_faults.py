@@ -45,6 +45,7 @@ STEPS = pytest.mark.parametrize("path", [CREATE, CONFIRM], ids=["create", "confi
 # F54, F55: the effect has happened, and nobody says so.
 
 
+@pytest.mark.every(3)
 @STEPS
 @pytest.mark.parametrize("fault", AFTER, ids=lambda fault: f"f54_f55_{fault}")
 def test_charged_and_not_told_so(case: Case, fault: str, path: str) -> None:
@@ -61,6 +62,7 @@ def test_charged_and_not_told_so(case: Case, fault: str, path: str) -> None:
     assert case.intents() == 1
 
 
+@pytest.mark.every(3)
 @STEPS
 @pytest.mark.parametrize("fault", [*BEFORE, *LATER], ids=lambda fault: f"f54_f55_{fault}")
 def test_not_charged_and_not_told_so(case: Case, fault: str, path: str) -> None:
