@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -16,7 +15,6 @@ from sqlalchemy import Engine
 from tests.builders import one_row, rows_of
 from tests.collecting import Died, store
 from tests.sandbox.sandbox_process import RunningSandbox
-from tests.sandbox.subscribers import events_since
 from tests.stack import HastyGateway
 from worker.billing.drift import Window
 from worker.billing.orders import Order, OrderStatus
@@ -157,21 +155,8 @@ class Member:
 
     def events(self, *kinds: str) -> list[dict[str, Any]]:
         """What Stripe tells of this customer, oldest first."""
-        since = int(self.started.timestamp()) - 1
-        found = [plain(each) for each in events_since(self.client, since)[::-1]]
-        return [
-            each
-            for each in found
-            if self.stripe_customer
-            in (each["data"]["object"].get(key) for key in ("id", "customer"))
-            and (not kinds or each["type"] in kinds)
-        ]
-
-
-def plain(event: sdk.Event) -> dict[str, Any]:
-    """As it came over the wire; the SDK reads some amounts as Decimal."""
-    body: dict[str, Any] = json.loads(json.dumps(event.to_dict(), default=str))
-    return body
+        told = self.sandbox.events_about(self.stripe_customer)
+        return [each for each in told if not kinds or each["type"] in kinds]
 
 
 def joined(

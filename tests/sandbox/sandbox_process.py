@@ -61,6 +61,11 @@ class RunningSandbox:
         rows = self.ask("GET", control)
         return [row for row in rows if all(row[name] == value for name, value in wanted.items())]
 
+    def events_about(self, customer: str) -> list[dict[str, Any]]:
+        """What was told of this customer, oldest first."""
+        told: list[dict[str, Any]] = self.ask("GET", f"events?customer={customer}")
+        return told
+
     def now(self, customer: str | None = None) -> int:
         """The sandbox's time, or the customer's own."""
         query = f"?customer={customer}" if customer else ""

@@ -14,6 +14,7 @@ from worker.sandbox import (
     charges,
     clocks,
     disputes,
+    events,
     faults,
     idempotency,
     later,
@@ -36,6 +37,10 @@ def _refunds(tx: Tx, _wish: JsonObject) -> object:
 
 def _disputes(tx: Tx, _wish: JsonObject) -> object:
     return bank.disputes(tx)
+
+
+def _events(tx: Tx, wish: JsonObject) -> object:
+    return events.about(tx, str(wish.get("customer")))
 
 
 def _begin_dispute(tx: Tx, wish: JsonObject) -> object:
@@ -98,6 +103,7 @@ CONTROLS: dict[tuple[str, str], Control] = {
     ("GET", "refunds"): _refunds,
     ("GET", "disputes"): _disputes,
     ("POST", "disputes"): _begin_dispute,
+    ("GET", "events"): _events,
     ("GET", "faults"): _planned_faults,
     ("POST", "faults"): _plan_fault,
     ("DELETE", "faults"): _clear_faults,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 
 from worker.sandbox import faults
@@ -32,6 +33,17 @@ def happened(tx: Tx, kind: str, thing: JsonObject) -> None:
     if endpoints:
         for state, delay in faults.bend_delivery(tx, kind):
             _owe(tx, event, endpoints, state, delay)
+
+
+def about(tx: Tx, customer: str) -> list[JsonObject]:
+    """What was told of a customer, oldest first."""
+    rows = tx.db.execute(
+        "SELECT body FROM objects WHERE kind = 'event' AND ? IN"
+        " (json_extract(body, '$.data.object.customer'), json_extract(body, '$.data.object.id'))"
+        " ORDER BY seq",
+        (customer,),
+    )
+    return [json.loads(body) for (body,) in rows]
 
 
 def send_again(tx: Tx, event: JsonObject) -> None:
