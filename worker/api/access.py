@@ -24,7 +24,7 @@ from worker.inbox import Inbox
 from worker.keys import PATTERN, check_key
 from worker.links import Links
 from worker.storage.api_keys import ApiKey
-from worker.storage.engine import OPS
+from worker.storage.engine import OPS, snapshot
 from worker.stripe_gateway import StripeGateway
 from worker.usage.freshness import fresh_until, watermark
 
@@ -153,10 +153,9 @@ def not_found(customer_id: str) -> Refusal:
 @contextmanager
 def rows_of_all(engine: Engine) -> Iterator[Connection]:
     """One snapshot over all customers, read-only: for operators alone."""
-    snapshot = engine.connect().execution_options(isolation_level="REPEATABLE READ")
-    with snapshot as connection, connection.begin():
-        connection.execute(text(f"SET LOCAL ROLE {OPS}"))
-        yield connection
+    with snapshot(engine) as tx:
+        tx.execute(text(f"SET LOCAL ROLE {OPS}"))
+        yield tx
 
 
 @contextmanager
@@ -165,7 +164,7 @@ def rows_of(
 ) -> Iterator[Connection]:
     """One snapshot in which row-level security shows this customer's rows and no others."""
     name = text("SELECT set_config('fixbill.customer_id', :customer_id, true)")
-    snapshot = engine.connect().execution_options(isolation_level=isolation)
-    with snapshot as connection, connection.begin():
+    begun = engine.connect().execution_options(isolation_level=isolation)
+    with begun as connection, connection.begin():
         connection.execute(name, {"customer_id": customer_id})
         yield connection

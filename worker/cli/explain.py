@@ -13,6 +13,7 @@ from worker.due import Tools
 from worker.inbox import Inbox
 from worker.process import open_tools
 from worker.storage.charges import ChargeKey
+from worker.storage.engine import snapshot
 from worker.storage.evidence import FixKey
 from worker.storage.subjects import EntryKey, MoneyKey, Subject, subjects_of
 from worker.usage.explain import explain_charge, explain_fix
@@ -47,18 +48,14 @@ def command(id: str, customer_id: str | None, as_json: bool) -> None:
 
 def explained(name: str, customer_id: str | None, tools: Tools) -> Explanation:
     """In one snapshot; raises NothingToExplain."""
-    with snapshot(tools) as tx, tx.begin():
+    with snapshot(tools.engine) as tx:
         subject = the_one(subjects_of(tx, name, customer_id), name, customer_id)
     as_of = watermark(Inbox(tools.redis), subject.customer_id)
-    with snapshot(tools) as tx, tx.begin():
+    with snapshot(tools.engine) as tx:
         answer = explain(tx, subject, fresh_until(tx, subject.customer_id, as_of))
     if answer is None:
         raise NothingToExplain(nothing(name, customer_id))
     return answer
-
-
-def snapshot(tools: Tools) -> Connection:
-    return tools.engine.connect().execution_options(isolation_level="REPEATABLE READ")
 
 
 def explain(

@@ -14,6 +14,7 @@ from worker.customers import CustomerProblem, unknown
 from worker.process import open_links, open_tools
 from worker.settings import MissingSetting
 from worker.storage.customers import find_customer
+from worker.storage.engine import snapshot
 from worker.storage.statements import CycleKey, list_statements
 from worker.usage.month_end import Month, export
 from worker.usage.statements import StatementProblem, previews, statement_named
@@ -81,8 +82,7 @@ def show(customer_id: str, number: int, html: Path | None, as_json: bool) -> Non
 @as_json
 def preview(customer_id: str, number: int | None, html: Path | None, as_json: bool) -> None:
     """The statement that the open cycle would have by now. It is not final."""
-    snapshot = open_tools().engine.connect().execution_options(isolation_level="REPEATABLE READ")
-    with snapshot as tx, tx.begin():
+    with snapshot(open_tools().engine) as tx:
         name = customer_in(tx, customer_id)
         found = {each.number: each for each in previews(tx, customer_id)}
     if number is not None and number not in found:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import date, datetime
 
 import click
-from sqlalchemy import Connection, Engine
 
 from schemas.answers import FixCounts, Forecast, GrantAnswer, PlanAnswer, RepositoryUsage, Usage
 from schemas.links import UsageLink
@@ -19,6 +16,7 @@ from worker.links import USAGE_GOOD_FOR, good_until
 from worker.process import open_links, open_tools
 from worker.settings import MissingSetting
 from worker.storage.customers import find_customer
+from worker.storage.engine import snapshot
 from worker.usage.current import current_usage, number_of
 from worker.usage.freshness import fresh_until, watermark
 from worker.usage.rebuild import Rebuilt, everyone, rebuild_usage
@@ -135,14 +133,6 @@ def usage_of(customer_id: str) -> Usage:
     if answer is None:
         raise unknown(customer_id)
     return answer
-
-
-@contextmanager
-def snapshot(engine: Engine) -> Iterator[Connection]:
-    """Everything that is read in it is of one moment."""
-    connection = engine.connect().execution_options(isolation_level="REPEATABLE READ")
-    with connection as tx, tx.begin():
-        yield tx
 
 
 def window_in(start: datetime | None, end: datetime | None) -> UsageWindow | None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import psycopg
-from sqlalchemy import Engine, create_engine
+from sqlalchemy import Connection, Engine, create_engine
 from sqlalchemy.exc import SQLAlchemyError, StatementError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
@@ -42,6 +45,13 @@ def connect(url: str, role: str | None, pool_size: int = 8) -> Engine:
             "keepalives_count": 3,
         },
     )
+
+
+@contextmanager
+def snapshot(engine: Engine) -> Iterator[Connection]:
+    """Everything that is read in it is of one moment."""
+    with engine.connect().execution_options(isolation_level="REPEATABLE READ") as tx, tx.begin():
+        yield tx
 
 
 def with_driver(url: str) -> str:

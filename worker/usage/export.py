@@ -13,6 +13,7 @@ from typing import Any, BinaryIO
 from sqlalchemy import Connection, Engine, Result, Select, Table, func, select, text
 
 from worker.billing.ledger import ACCOUNTS, Transfer
+from worker.storage.engine import snapshot
 from worker.storage.tables import books, transfers
 from worker.usage.chain import Head, noting_heads
 from worker.usage.offline import FORMAT, Header, Verdict, line_of
@@ -25,9 +26,9 @@ class ExportProblem(ValueError):
 
 
 @contextmanager
-def snapshot(engine: Engine) -> Iterator[Connection]:
-    """One moment, however long it takes to look at."""
-    with engine.connect().execution_options(isolation_level="REPEATABLE READ") as tx, tx.begin():
+def moment(engine: Engine) -> Iterator[Connection]:
+    """A snapshot, however long it takes to look at."""
+    with snapshot(engine) as tx:
         tx.execute(text("SET LOCAL statement_timeout = 0"))
         yield tx
 
@@ -60,7 +61,7 @@ def head_from(row: Any) -> Head:
 def export(engine: Engine, file: BinaryIO, customer_ids: Sequence[str] = ()) -> Verdict:
     """Write the ledger of one moment, as it is; what it holds. Raises ExportProblem."""
     digest, fingerprint, lines = sha256(), sha256(), 0
-    with snapshot(engine) as tx:
+    with moment(engine) as tx:
         header = header_of(tx, customer_ids)
         ledger = noting_heads(ledger_in_order(tx, customer_ids), fingerprint)
         for line in map(line_of, chain([header], ledger)):

@@ -8,7 +8,6 @@ corrected under the lock of the book, without which nobody adds a fix or moves o
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from datetime import UTC, date, datetime, time, timedelta
 from typing import NamedTuple
 
@@ -19,6 +18,7 @@ from worker.billing.journal import Move
 from worker.billing.usage import AMOUNT, UsageKey, usage_of
 from worker.storage import bulk
 from worker.storage.books import fix_from, open_books
+from worker.storage.engine import snapshot
 from worker.storage.tables import books, fixes, usage
 
 FIXES_MAX = 10_000  # of a slice, unless a single day has more: well under a second
@@ -83,13 +83,6 @@ def rebuild_slices(customer_id: str, engine: Engine, fixes_max: int) -> Iterator
                 bulk.add(tx, usage, found.wrong)
         yield Rebuilt(customer_id, found.rows, len(found.wrong))
         after = days.end
-
-
-@contextmanager
-def snapshot(engine: Engine) -> Iterator[Connection]:
-    connection = engine.connect().execution_options(isolation_level="REPEATABLE READ")
-    with connection as tx, tx.begin():
-        yield tx
 
 
 def next_slice(tx: Connection, customer_id: str, after: date, fixes_max: int) -> Slice | None:

@@ -12,7 +12,7 @@ from worker.billing.ledger import ACCOUNTS
 from worker.stripe_gateway import StripeGateway
 from worker.usage.at_stripe import collected, differences, stripe_truth
 from worker.usage.chain import Digest, breaks, noting_heads
-from worker.usage.export import ledger_in_order, snapshot
+from worker.usage.export import ledger_in_order, moment
 
 SHOWN_MAX = 5  # offenders named per check
 
@@ -198,7 +198,7 @@ def verify(engine: Engine, stripe: StripeGateway | None) -> list[Check]:
 def audit(engine: Engine, stripe: StripeGateway | None) -> Audit:
     """Over one snapshot. Without Stripe its check is left out."""
     fingerprint = sha256()
-    with snapshot(engine) as tx:
+    with moment(engine) as tx:
         checks = [check(name, tx.scalars(text(query))) for name, query in QUERIES.items()]
         checks.append(check("chain_whole", broken_chains(tx, fingerprint)))
         before = collected(tx)
