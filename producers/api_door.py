@@ -16,8 +16,8 @@ from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionErro
 from urllib3.util import parse_url
 
 from producers.doors import Answered, BadAddress, Undelivered
-from schemas.answers import Receipt, receipt
 from schemas.events import BadEvent, Event, parse_json
+from schemas.receipts import Receipt, receipt
 
 PATH = "/api/v1/billing/track_fix"
 KEY = re.compile(r"[!-~]+")

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from producers.spool import Spool
-from schemas.answers import Receipt, receipt
 from schemas.events import Event
+from schemas.receipts import Receipt, receipt
 
 if TYPE_CHECKING:
     from producers.signing import Signer

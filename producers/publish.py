@@ -23,9 +23,9 @@ from redis.retry import Retry
 
 from producers.doors import Answered, Undelivered, deliver
 from producers.spool import Spool
-from schemas.answers import receipt
 from schemas.events import Event
 from schemas.inbox import DOOR, EVENT, KEY_ID, SIGNATURE, TRACEPARENT, partition_of, stream_of
+from schemas.receipts import receipt
 
 if TYPE_CHECKING:
     from producers.signing import Signer  # whoever signs has imported cryptography

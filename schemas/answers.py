@@ -7,7 +7,6 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from schemas.events import Event
 from schemas.money import Money
 
 
@@ -23,32 +22,6 @@ class Listing(Answer):
     as_of: datetime = Field(description="Everything accepted before it is included.")
     has_more: bool
     cursor: str | None
-
-
-class Receipt(Answer):
-    """What has become of one event."""
-
-    event_id: str
-    customer_id: str
-    fix_id: str
-    status: Literal["accepted", "settled", "waiting", "quarantined", "refused", "spooled"]
-    outcome: Literal["credited", "charged", "held", "reverted"] | None = None
-    price: Money | None = None
-    detail: str | None = Field(None, description="Why, where the status alone does not say it.")
-
-
-def receipt(event: Event, status: str, detail: str | None = None, **more: object) -> Receipt:
-    """The receipt of this event."""
-    return Receipt.model_validate(
-        {
-            "event_id": event.id,
-            "customer_id": event.customer_id,
-            "fix_id": event.fix_id,
-            "status": status,
-            "detail": detail,
-            **more,
-        }
-    )
 
 
 class PlanAnswer(Answer):

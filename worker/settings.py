@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import re
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
+from typing import Self
 from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BaseModel, Field, SecretStr, ValidationError, field_validator
 
 
 class MissingSetting(RuntimeError):
     """A setting that is needed is not set."""
 
 
-class Settings(BaseSettings):
+class Settings(BaseModel):
     """Names are those of the environment in lower case; secrets never print themselves."""
-
-    model_config = SettingsConfigDict(env_ignore_empty=True, extra="ignore")
 
     # Postgres. The worker's URL serves for the rest unless they have logins of their own.
     database_url: SecretStr | None = None
@@ -64,6 +64,12 @@ class Settings(BaseSettings):
     fixbill_customer: str | None = None
     fixbill_spool: Path | None = None
     ci: str | None = None  # set by CI systems, to whatever they like
+
+    @classmethod
+    def of(cls, environment: Mapping[str, str]) -> Self:
+        """What is set to nothing is not set."""
+        given = {name: environment.get(name.upper()) for name in cls.model_fields}
+        return cls.model_validate({name: text for name, text in given.items() if text})
 
     @field_validator("database_url", "api_database_url", "owner_database_url")
     @classmethod
@@ -140,7 +146,7 @@ def like(url: SecretStr | None, schemes: set[str], example: str) -> SecretStr | 
 def settings() -> Settings:
     """The process's settings; raises MissingSetting naming what is malformed."""
     try:
-        return Settings()
+        return Settings.of(os.environ)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         name = str(first["loc"][0]).upper()

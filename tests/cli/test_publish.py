@@ -665,6 +665,14 @@ def test_one_event_through_http_imports_neither_redis_nor_rich(api: ScriptedApi)
     assert modules & HEAVY == {"urllib3"}
 
 
+def test_one_event_through_redis_imports_nothing_of_the_worker(inbox: Redis) -> None:
+    code, modules = modules_after("publish", *FLAGS)
+
+    assert code == 0
+    # redis imports the other two where they are installed.
+    assert modules & HEAVY <= {"redis", "opentelemetry", "cryptography"}
+
+
 def test_the_version_is_told() -> None:
     assert fixbill_process("--version").stdout.startswith("fixbill 0.")
 

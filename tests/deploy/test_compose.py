@@ -99,13 +99,12 @@ def test_every_setting_is_one_that_is_read(ours: Services) -> None:
 
 
 @pytest.mark.parametrize("name", ["api", "worker", "beat", "migrate"])
-def test_the_settings_of_each_process_are_sound(
-    ours: Services, name: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for variable, value in ours[name]["environment"].items():
-        filled = VARIABLE.sub(lambda found: found[3] if found[2] == ":-" else PASSWORD, value)
-        monkeypatch.setenv(variable, filled)
-    read = Settings()
+def test_the_settings_of_each_process_are_sound(ours: Services, name: str) -> None:
+    filled = {
+        variable: VARIABLE.sub(lambda found: found[3] if found[2] == ":-" else PASSWORD, value)
+        for variable, value in ours[name]["environment"].items()
+    }
+    read = Settings.of(filled)
     assert read.trust_redis is (name == "worker")
     assert read.fixbill_signing_key is None
     assert read.metrics_host == ("0.0.0.0" if name == "worker" else "127.0.0.1")  # noqa: S104

@@ -9,8 +9,8 @@ import pytest
 
 from producers.api_door import ANSWER_BYTES_MAX, PATH, ApiDoor
 from producers.doors import CHUNK, Answered, BadAddress, Undelivered
-from schemas.answers import Receipt
 from schemas.money import Money
+from schemas.receipts import Receipt
 from tests.producers.fixes import fix, largest_fix, some_fixes
 from tests.producers.scripted_api import (
     PROBLEM,

@@ -16,8 +16,8 @@ from producers.doors import (
     redis_door,
 )
 from producers.spool import Spool
-from schemas.answers import Receipt, receipt
 from schemas.events import Event
+from schemas.receipts import Receipt, receipt
 from tests.producers.fixes import fix, some_fixes
 
 

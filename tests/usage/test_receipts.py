@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import Engine
 
-from schemas.answers import Receipt
 from schemas.events import Event
+from schemas.receipts import Receipt
 from tests.builders import (
     DAY,
     HOUR,

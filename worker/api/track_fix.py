@@ -18,11 +18,11 @@ from starlette.responses import JSONResponse, Response
 from structlog import get_logger
 
 from producers.publish import append
-from schemas.answers import Receipt, receipt
 from schemas.events import BadEvent, Event, parse_json, printable, validated
 from schemas.ids import new_id
 from schemas.inbox import EVENT_BYTES_MAX, Entry
 from schemas.problems import NOT_YOUR_CUSTOMER, WRONG_SCOPE, ProblemType
+from schemas.receipts import Receipt, receipt
 from worker import telemetry
 from worker.api.access import Doors, Opened, Publisher, may, rows_of, serves
 from worker.api.bounds import BATCH_BYTES_MAX

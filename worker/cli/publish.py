@@ -24,12 +24,11 @@ from producers.doors import (
     deliver,
     redis_door,
 )
-from producers.github import PAYLOAD_BYTES_MAX, NotMerged, event_from_github
 from producers.reading import FILE_BYTES_MAX, BadFile, events_in
 from producers.spool import Contents, Spool, home_for
-from schemas.answers import Receipt, receipt
 from schemas.events import DEPLOYED, REVERTED, BadEvent, Event, validated
 from schemas.ids import new_id
+from schemas.receipts import Receipt, receipt
 from worker.cli.main import REFUSED_OR_FAILED, SPOOLED, WRONG_USAGE
 from worker.cli.show import print_json, visible
 from worker.settings import MissingSetting, Settings, settings
@@ -128,14 +127,11 @@ def command(ctx: click.Context, /, **options: Any) -> int:
     options["customer"] = options["customer"] or config.fixbill_customer
     try:
         events = events_of(options)
-    except NotMerged as error:
-        if not options["if_merged"]:
-            raise click.ClickException(f"this is no fix: {error}") from None
-        click.echo(f"nothing to publish: {error}", err=True)
-        report([], options, None)
-        return 0
     except (BadFile, BadEvent) as error:
         raise BadInput(f"nothing was sent: {error}") from None
+    if not events and not options["flush"]:
+        report([], options, None)
+        return 0
     return publish(events, options, config)
 
 
@@ -152,7 +148,7 @@ def refuse_mixture(ctx: click.Context) -> None:
 
 
 def events_of(options: dict[str, Any]) -> list[Event]:
-    """The events of this call; raises BadFile, BadEvent or NotMerged."""
+    """The events of this call, none if it is passed over; raises BadFile or BadEvent."""
     if options["flush"]:
         return []
     if options["file"]:
@@ -161,8 +157,21 @@ def events_of(options: dict[str, Any]) -> list[Event]:
         return [event_from_flags(options)]
     if options["customer"] is None:
         raise click.UsageError("Say whose fix it is with --customer or FIXBILL_CUSTOMER.")
+    return fix_of_github(options)
+
+
+def fix_of_github(options: dict[str, Any]) -> list[Event]:
+    """The fix that the payload tells of; none where one that is not merged is passed over."""
+    from producers.github import PAYLOAD_BYTES_MAX, NotMerged, event_from_github  # slow to import
+
     payload = options["github_event"].read(PAYLOAD_BYTES_MAX + 1)
-    return [event_from_github(payload, options["customer"], options["finding"])]
+    try:
+        return [event_from_github(payload, options["customer"], options["finding"])]
+    except NotMerged as error:
+        if not options["if_merged"]:
+            raise click.ClickException(f"this is no fix: {error}") from None
+        click.echo(f"nothing to publish: {error}", err=True)
+        return []
 
 
 def event_from_flags(flags: dict[str, Any]) -> Event:

@@ -6,9 +6,9 @@ from datetime import datetime
 
 from sqlalchemy import Connection, select
 
-from schemas.answers import Receipt, receipt
 from schemas.events import Event
 from schemas.money import Money
+from schemas.receipts import Receipt, receipt
 from worker.storage.quarantine import refusal_of
 from worker.storage.tables import events, fixes, waiting_fixes
 
