@@ -175,9 +175,7 @@ def parse_json(
     if len(body) > bytes_max:
         raise BadEvent("", f"is {len(body)} bytes; at most {bytes_max} are taken")
     try:
-        value = json.loads(
-            body.decode("utf-8"), object_pairs_hook=unique_keys, parse_constant=refuse_constant
-        )
+        value = STRICT.decode(body.decode("utf-8"))
     except UnicodeDecodeError as error:
         raise BadEvent("", "is not UTF-8 text") from error
     except RecursionError as error:
@@ -186,7 +184,8 @@ def parse_json(
         raise
     except ValueError as error:
         raise BadEvent("", f"is not JSON: {error}") from error
-    if is_deeper(value, depth_max):
+    # As deep as that it can only be with as many opening brackets.
+    if body.count(b"{") + body.count(b"[") > depth_max and is_deeper(value, depth_max):
         raise BadEvent("", f"is nested deeper than {depth_max} levels")
     return value
 
@@ -228,6 +227,9 @@ def unique_keys(pairs: list[tuple[str, object]]) -> dict[str, object]:
 
 def refuse_constant(name: str) -> object:
     raise BadEvent("", f"{name} is not JSON")
+
+
+STRICT = json.JSONDecoder(object_pairs_hook=unique_keys, parse_constant=refuse_constant)
 
 
 def is_deeper(value: object, levels: int) -> bool:

@@ -1,6 +1,6 @@
 """Ids that say what they are and sort by when they were made."""
 
-import secrets
+import os
 import time
 
 
@@ -11,5 +11,6 @@ def new_id(prefix: str) -> str:
     meet the idempotency keys of its own lost future at Stripe.
     """
     milliseconds = time.time_ns() // 1_000_000
-    value = milliseconds << 80 | 0x7 << 76 | secrets.randbits(12) << 64 | 0b10 << 62
-    return f"{prefix}_{value | secrets.randbits(62):032x}"
+    chance = int.from_bytes(os.urandom(10), "big")
+    value = milliseconds << 80 | 0x7 << 76 | chance >> 68 << 64 | 0b10 << 62
+    return f"{prefix}_{value | chance & (1 << 62) - 1:032x}"

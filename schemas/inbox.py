@@ -17,7 +17,7 @@ TRACEPARENT = b"t"  # W3C trace context of the producer
 KEY_ID = b"k"  # of the producer's key that signed it
 SIGNATURE = b"s"  # Ed25519, over `signed_bytes`
 
-EVENT_BYTES_MAX = 64 * 1024  # far above any real event; bounds the memory of a batch of 1,000
+EVENT_BYTES_MAX = 64 * 1024  # far above any real event; bounds the memory of a batch
 
 
 class Entry(NamedTuple):

@@ -103,6 +103,7 @@ PURE = {"collections", "dataclasses", "datetime", "enum", "hashlib", "typing", "
     "functools",
     "itertools",
     "operator",
+    "zlib",
 }
 BANNED = {"utils", "helpers", "common", "base", "manager", "service", "misc"}
 

@@ -26,7 +26,7 @@ from schemas.inbox import partition_of
 from worker import gauges, telemetry
 from worker.due import DUE, Tools, sweep
 from worker.inbox import Inbox
-from worker.process import open_tools
+from worker.process import collect_garbage_seldom, open_tools
 from worker.settings import MissingSetting, settings
 from worker.settler import Settler, partitions_of
 
@@ -187,6 +187,7 @@ def begin(sender: Any, **_: object) -> None:
         raise SystemExit(str(error)) from None
     telemetry.serve_metrics("worker", settings().metrics_port, settings().metrics_host)
     gauges.observe(tools)
+    collect_garbage_seldom()
     threading.Thread(target=end_when_stuck, daemon=True).start()
     tell_weaknesses(tools)
 

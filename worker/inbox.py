@@ -80,7 +80,7 @@ class Inbox:
 
     def fresh(self, count: int) -> list[Entry]:
         """New entries; waits about a second for the first one."""
-        counts, self.read_counts = self.read_counts or self._counts(self.streams), None
+        counts, self.read_counts = self.read_counts or self._counts(), None
         entries = self._read(">", count, BLOCK_MS)
         for stream in map(stream_in, entries):
             if stream in counts:
@@ -89,10 +89,8 @@ class Inbox:
         return entries
 
     def _read(self, position: str, count: int, block: int | None) -> list[Entry]:
-        wanted: dict[Any, Any] = dict.fromkeys(self.streams, position)
-        each = max(1, count // len(self.streams))  # Redis counts per stream
         try:
-            found: Any = self.redis.xreadgroup(GROUP, CONSUMER, wanted, count=each, block=block)
+            found = self._shared_out(position, count, block)
         except ResponseError as error:
             goes_on = self.leave_out_broken()
             if "NOGROUP" in str(error):
@@ -102,10 +100,23 @@ class Inbox:
             return self._read(position, count, block)
         read = [
             entry_of(self.streams[stream], key, fields)
-            for stream, entries in found or []
+            for stream, entries in found
             for key, fields in entries
         ]
         return self._without_trimmed(read)
+
+    def _shared_out(self, position: str, count: int, block: int | None) -> Any:
+        """So many entries of each stream; what the others leave goes to those that have more."""
+        wanted: dict[Any, Any] = dict.fromkeys(self.streams, position)
+        each = max(1, count // len(self.streams))  # Redis counts per stream
+        found: Any = self.redis.xreadgroup(GROUP, CONSUMER, wanted, each, block) or []
+        more = [stream for stream, entries in found if len(entries) == each]
+        left = count - sum(len(entries) for _, entries in found)
+        # What is pending would be read from its beginning again.
+        if position == ">" and more and left >= len(more):
+            wanted = dict.fromkeys(more, position)
+            found += self.redis.xreadgroup(GROUP, CONSUMER, wanted, left // len(more)) or []
+        return found
 
     def leave_out_broken(self) -> bool:
         """Go on with the others: no stream may stop them. False if none is broken, or all are."""
@@ -134,40 +145,34 @@ class Inbox:
             self.acknowledge(gone)
         return [entry for entry in read if entry.body]
 
-    def lost(self, entries: Iterable[Entry]) -> int:
-        """How many were deleted, beside these fresh ones, before they could be handed out.
+    def acknowledge(self, entries: Iterable[Entry]) -> int:
+        """Only after the commit. The entries themselves are kept for RETENTION.
 
-        Only an XADD that trims does that: see docs/decisions/0017.
+        Returns how many were deleted, beside these, before they could be handed out. Only an XADD
+        that trims does that: see docs/decisions/0017.
         """
+        keys: defaultdict[bytes, list[str]] = defaultdict(list)
+        for entry in entries:
+            keys[stream_in(entry)].append(entry.key.partition("/")[2])
+        with self.redis.pipeline(transaction=False) as pipeline:
+            for stream, each in keys.items():
+                pipeline.xack(stream, GROUP, *each)
+                pipeline.xinfo_groups(stream)
+            replies = pipeline.execute()
+        return self._lost(read_counts(keys, replies[1::2]))
+
+    def _lost(self, found: dict[bytes, int]) -> int:
         if self.read_counts is None:
             return 0
-        expected, found = self.read_counts, self._counts({stream_in(entry) for entry in entries})
+        expected = self.read_counts
         self.read_counts = expected | found
         return sum(max(count - expected.get(stream, count), 0) for stream, count in found.items())
 
-    def _counts(self, streams: Iterable[bytes]) -> dict[bytes, int]:
-        """How many entries the group has ever read of these, where Redis knows."""
-        names = list(streams)
+    def _counts(self) -> dict[bytes, int]:
         with self.redis.pipeline(transaction=False) as pipeline:
-            for stream in names:
+            for stream in self.streams:
                 pipeline.xinfo_groups(stream)
-            replies = pipeline.execute(raise_on_error=False)
-        return {
-            stream: int(group["entries-read"])
-            for stream, reply in zip(names, replies, strict=True)
-            if (group := ours(reply)) and group["entries-read"] is not None
-        }
-
-    def acknowledge(self, entries: Iterable[Entry]) -> None:
-        """Only after the commit. The entries themselves are kept for RETENTION."""
-        keys: defaultdict[int, list[str]] = defaultdict(list)
-        for entry in entries:
-            partition, _, key = entry.key.partition("/")
-            keys[int(partition)].append(key)
-        with self.redis.pipeline(transaction=False) as pipeline:
-            for number, each in keys.items():
-                pipeline.xack(stream_of(number), GROUP, *each)
-            pipeline.execute()
+            return read_counts(self.streams, pipeline.execute(raise_on_error=False))
 
     def depth(self) -> Depth:
         """Entries not yet settled, and when the oldest of them was accepted."""
@@ -248,6 +253,15 @@ SAFE_SETTINGS = {
     "no-appendfsync-on-rewrite": "no",
     "maxmemory-policy": "noeviction",
 }
+
+
+def read_counts(streams: Iterable[bytes], replies: Iterable[Any]) -> dict[bytes, int]:
+    """How many entries the group has ever read of these, where Redis knows."""
+    return {
+        stream: int(group["entries-read"])
+        for stream, reply in zip(streams, replies, strict=True)
+        if (group := ours(reply)) and group["entries-read"] is not None
+    }
 
 
 def ours(groups: Any) -> dict[str, Any] | None:

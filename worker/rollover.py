@@ -87,7 +87,7 @@ def bring_up(
             catch_up(journal, book, until + book.clock_offset)
         changed = len(journal.touched)
         # Its grants may have been used up since it was last written: then nothing is due so soon.
-        moved = (each for each in journal.books.values() if each.due_at != each.kept_due_at)
+        moved = (each for each in journal.books.values() if each.due_at > journal.now)
         journal.touched.update(each.customer_id for each in moved)
         post(tx, journal)
     return changed

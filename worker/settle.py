@@ -109,7 +109,7 @@ def settle_arrivals(
     books = open_books(tx, wanted, with_backlog=reverts)
     waited, spoilt = read(take_waiting(tx, books))
     arrivals = waited + arrivals
-    known = known_fixes(tx, [arrival.event for arrival in arrivals])
+    known = known_fixes(tx, [arrival.event for arrival in arrivals], books)
     journal = decide_batch(arrivals, books, known, now)
     journal.refuse([*refused, *spoilt])
     post(tx, journal)

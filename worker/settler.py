@@ -25,7 +25,7 @@ from worker.storage.tables import entry_tries
 
 log = get_logger()
 
-BATCH = 1000
+BATCH = 2000  # entries; 1,000 at once settle a fifth slower, 4,000 hardly faster
 TURN_SECONDS = 15
 # An entry that was alone in hand at so many deaths of a process is not tried again.
 DEATHS_MAX = 3
@@ -81,8 +81,7 @@ class Settler:
                 continue
             if entries:
                 self.settle_divided(entries, connection)
-                inbox.acknowledge(entries)
-                tell_of_lost(inbox, entries)
+                tell_of_lost(inbox.acknowledge(entries), entries)
             else:
                 delivered_before = False
                 stay_alive(connection)
@@ -141,9 +140,8 @@ class Settler:
         return count_try(connection, entry) - 1
 
 
-def tell_of_lost(inbox: Inbox, entries: Sequence[Entry]) -> None:
+def tell_of_lost(lost: int, entries: Sequence[Entry]) -> None:
     """Whoever may append may also trim: that cannot be forbidden, so at least it is seen."""
-    lost = inbox.lost(entries)
     telemetry.entries_lost.add(lost)  # of 0, too: an alert does not see how a counter begins
     if lost:
         log.error("entries_deleted_unread", entries=lost, beside=entries[0].key)
@@ -161,6 +159,8 @@ def held_partitions(
     with engine.connect() as connection:
         with connection.begin():
             connection.execute(text(f"SET idle_session_timeout = '{silence_max}'"))
+            # Its statements are few and take arrays: planning them anew was 1 ms of every batch.
+            connection.execute(text("SET plan_cache_mode = force_generic_plan"))
             held = [number for number in partitions if lock(connection, number)]
         try:
             yield connection, held
@@ -169,6 +169,7 @@ def held_partitions(
                 with connection.begin():
                     connection.execute(text("SELECT pg_advisory_unlock_all()"))
                     connection.execute(text("RESET idle_session_timeout"))
+                    connection.execute(text("RESET plan_cache_mode"))
 
 
 def lock(connection: Connection, partition: int) -> bool:

@@ -41,7 +41,7 @@ from worker.storage.post import (
 )
 
 Key = tuple[str, str]
-KEPT = [name for name in BOOK_CHANGES if name != "due_at"]  # which follows from the rest
+KEPT = BOOK_CHANGES  # due_at follows from the rest
 
 
 @dataclass

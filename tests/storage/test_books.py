@@ -303,7 +303,7 @@ def test_known_is_what_the_books_hold_of_these_events_and_no_more(engine: Engine
     ]
 
     with engine.begin() as tx:
-        known = known_fixes(tx, asked)
+        known = known_fixes(tx, asked, ())
 
     assert set(known.fixes) == {("acme", "credited")}
     assert set(known.events) == {("acme", "github.com/acme/shop", "deployed-credited")}
@@ -363,7 +363,9 @@ def test_for_which_fixes_no_money_is_left(
         for each in refunds:
             add_refund(tx, each)
 
-        known = known_fixes(tx, [reverted(name) for name in ("fix-1", "fix-2", "held", "unseen")])
+        known = known_fixes(
+            tx, [reverted(name) for name in ("fix-1", "fix-2", "held", "unseen")], ()
+        )
 
     assert known.money_gone == {("acme", each) for each in gone}
 
@@ -385,7 +387,7 @@ def test_another_customers_refund_of_a_fix_of_the_same_name_changes_nothing(
         returned = refund(2900, R.PENDING, customer_id="globex", fix_id="fix-1")
         add_refund(tx, replace(returned, stripe_refund="re_1"))
 
-        known = known_fixes(tx, [reverted(), reverted(customer_id="globex")])
+        known = known_fixes(tx, [reverted(), reverted(customer_id="globex")], ())
 
     assert known.money_gone == {("globex", "fix-1")}
 
@@ -394,7 +396,7 @@ def test_events_that_wait_for_their_customer_are_known_too(engine: Engine) -> No
     settle_events(engine, deployed())
 
     with engine.begin() as tx:
-        known = known_fixes(tx, [deployed()])
+        known = known_fixes(tx, [deployed()], ())
 
     assert set(known.events.values()) == {deployed().body_hash}
     assert known.fixes == {}
@@ -404,7 +406,7 @@ def test_of_no_events_nothing_is_known(engine: Engine) -> None:
     add_customer(engine)
 
     with engine.begin() as tx:
-        known = known_fixes(tx, [])
+        known = known_fixes(tx, [], ())
 
     assert known == Known()
 

@@ -35,8 +35,7 @@ USAGE = ("acme", MARCH, date(2026, 3, 15), "acme/shop")
 
 def fixes_in(engine: Engine) -> list[Fix]:
     with engine.begin() as tx:
-        rows = bulk.find(tx, tables.fixes, ("customer_id",), [("acme",)], "ORDER BY fix_id")
-    return [Fix(**row | {"outcome": FixOutcome(row["outcome"])}) for row in rows]
+        return bulk.find(tx, tables.fixes, Fix, ("customer_id",), [("acme",)], "ORDER BY fix_id")
 
 
 def usage_in(engine: Engine) -> list[tuple[Any, ...]]:
@@ -90,7 +89,7 @@ def test_nothing_is_no_statement(engine: Engine) -> None:
         bulk.replace(tx, tables.fixes, ("outcome",), [])
         bulk.add(tx, tables.usage, [])
 
-        found = bulk.find(tx, tables.fixes, FIX, [])
+        found = bulk.find(tx, tables.fixes, Fix, FIX, [])
 
     assert found == []
     assert fixes_in(engine) == []
@@ -141,9 +140,9 @@ def test_rows_are_found_by_their_whole_key(
     with engine.begin() as tx:
         bulk.append(tx, tables.fixes, [FULL, EMPTY])
 
-        rows = bulk.find(tx, tables.fixes, FIX, set(keys), "ORDER BY fix_id")
+        rows = bulk.find(tx, tables.fixes, Fix, FIX, set(keys), "ORDER BY fix_id")
 
-    assert [row["fix_id"] for row in rows] == found
+    assert [each.fix_id for each in rows] == found
 
 
 def test_a_tail_narrows_and_orders_what_is_found(engine: Engine) -> None:
@@ -152,11 +151,11 @@ def test_a_tail_narrows_and_orders_what_is_found(engine: Engine) -> None:
         bulk.append(tx, tables.fixes, some)
 
         rows = bulk.find(
-            tx, tables.fixes, ("customer_id",), [("acme",)],
+            tx, tables.fixes, Fix, ("customer_id",), [("acme",)],
             "WHERE outcome = 'held' ORDER BY deployed_at LIMIT 2",
         )  # fmt: skip
 
-    assert [row["fix_id"] for row in rows] == ["fix-4", "fix-3"]
+    assert [each.fix_id for each in rows] == ["fix-4", "fix-3"]
 
 
 def test_replacing_sets_these_columns_of_these_rows_and_no_others(engine: Engine) -> None:

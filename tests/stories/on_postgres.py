@@ -18,7 +18,7 @@ from tests.sandbox.sandbox_process import RunningSandbox
 from tests.sandbox.subscribers import advance_to
 from worker.billing.charges import ChargeStatus
 from worker.billing.cycles import CycleRow, CycleStatus
-from worker.billing.fix import Arrival
+from worker.billing.fix import Arrival, Fix
 from worker.billing.grants import Grant
 from worker.billing.ledger import Transfer
 from worker.billing.orders import Order
@@ -36,7 +36,7 @@ from worker.refund import refund, request_refund
 from worker.rollover import roll_over
 from worker.settle import settle
 from worker.storage import tables
-from worker.storage.books import fix_from, read_book
+from worker.storage.books import read_book
 from worker.storage.charges import ChargeKey
 from worker.stripe_gateway import StripeGateway
 from worker.subscribe import set_plan
@@ -125,7 +125,7 @@ class OnPostgres:
             standing = read_book(tx, "acme")
         assert standing is not None
         grants = [Grant(**row) for row in rows_of(self.engine, tables.grants)]
-        fixes = [fix_from(row) for row in rows_of(self.engine, tables.fixes)]
+        fixes = [Fix(**row) for row in rows_of(self.engine, tables.fixes)]
         rows = [cycle_from(row) for row in rows_of(self.engine, tables.cycles)]
         return Memory(
             books={"acme": standing},

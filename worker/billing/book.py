@@ -23,10 +23,6 @@ class Book:
     plan: str
     plan_version: date
     currency: str
-    price: Money | None  # of a fix without a credit, under this plan version
-    open_charge: Charge | None  # the one that takes lines
-    fresh_charge_id: str  # for the next one
-    plans: Catalogue  # the catalogue that is in use
     cycle_start: datetime  # of the open cycle
     cycle_end: datetime
     cycle: int = 1  # its number
@@ -36,8 +32,6 @@ class Book:
     anchor: datetime | None = None  # the day and time of the month on which its periods begin
     paid_until: datetime | None = None  # the end of the newest period that is paid
     ends_with_period: bool = False  # it was cancelled for the end of its period
-    charge_in_flight: Charge | None = None  # the one that is being collected
-    policy: Policy = AT_ONCE  # how this plan version is collected
     has_payment_method: bool = False
     past_due: bool = False
     parked_at: datetime | None = None  # since then nothing is collected from this customer
@@ -64,18 +58,28 @@ class Book:
     lost: int = 0
     written_off: int = 0
     fees: int = 0  # what Stripe kept
+    # From here on: what is not in its row.
+    price: Money | None = None  # of a fix without a credit, under this plan version
+    policy: Policy = AT_ONCE  # how this plan version is collected
+    open_charge: Charge | None = None  # the one that takes lines
+    charge_in_flight: Charge | None = None  # the one that is being collected
+    fresh_charge_id: str = ""  # for the next one
     grants: list[Grant] = field(default_factory=list)  # with credits left, in order of use
     backlog: list[Fix] = field(default_factory=list)  # the oldest held fixes, oldest first
-    kept_due_at: datetime | None = field(default=None, compare=False)  # as the row has it
     time: datetime | None = None  # business time up to which it was brought; None: the journal's
+    kept: tuple[object, ...] = field(default=(), compare=False)  # what of it the row has
+    plans: Catalogue = field(kw_only=True)  # the catalogue that is in use
 
     @property
     def next_due(self) -> datetime:
         """When time next changes something: a grant expires, or a cycle ends or closes."""
-        moments = [each.expires_at for each in self.grants if each.remaining and each.expires_at]
+        due = self.cycle_end
         if self.closing_start is not None:
-            moments.append(self.cycle_start + CLOSING)
-        return min([*moments, self.cycle_end])
+            due = min(due, self.cycle_start + CLOSING)
+        for grant in self.grants:
+            if grant.remaining and grant.expires_at is not None and grant.expires_at < due:
+                due = grant.expires_at
+        return due
 
     @property
     def due_at(self) -> datetime:

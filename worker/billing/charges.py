@@ -101,6 +101,9 @@ class Charge:
     paid_at: datetime | None = None
     payment_intent: str | None = None
 
+    def __post_init__(self) -> None:
+        self.status, self.due_why = ChargeStatus(self.status), Why(self.due_why)  # rows have texts
+
     @property
     def asked(self) -> Money:
         """What Stripe is asked to collect."""

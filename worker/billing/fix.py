@@ -47,6 +47,9 @@ class Fix:
     source: str
     event_id: str
 
+    def __post_init__(self) -> None:
+        self.outcome = FixOutcome(self.outcome)  # a row has its text
+
     @property
     def owed(self) -> Money | None:
         """What the fix costs in money."""

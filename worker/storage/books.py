@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Collection, Iterable, Sequence
+from typing import NamedTuple
 
 from sqlalchemy import Connection
 
@@ -11,14 +11,15 @@ from schemas.events import DERIVED_PREFIX, Event
 from schemas.ids import new_id
 from schemas.plans import load_plans
 from worker.billing.book import Book
-from worker.billing.charges import Charge, ChargeStatus, Why
-from worker.billing.disputes import Funds
+from worker.billing.charges import Charge, ChargeStatus
+from worker.billing.disputes import Dispute, Funds
 from worker.billing.fix import Fix, FixOutcome
 from worker.billing.grants import Grant, order_of_use
+from worker.billing.journal import Claim
 from worker.billing.known import Known
-from worker.billing.policy import policy_of
-from worker.billing.refunds import RefundStatus
+from worker.billing.refunds import Refund, RefundStatus
 from worker.storage import bulk, tables
+from worker.storage.post import in_row
 
 # How much of a backlog of held fixes one batch takes on; the sweep comes back for the rest.
 BACKLOG_READ_MAX = 500
@@ -28,6 +29,9 @@ FIX = ("customer_id", "fix_id")
 EVENT = ("customer_id", "source", "event_id")
 GRANT = ("customer_id", "grant_id")
 CHARGE = ("customer_id", "charge_id")
+
+USABLE = "WHERE grants.remaining > 0"
+LIVE = f"WHERE charges.{tables.LIVE}"
 
 
 def open_books(
@@ -51,18 +55,20 @@ def read_book(tx: Connection, customer_id: str) -> Book | None:
 
 
 def read_books(tx: Connection, customer_ids: Iterable[str], end: str) -> dict[str, Book]:
+    plans = load_plans()
     wanted = {(customer_id,) for customer_id in customer_ids}
-    books = {
-        row["customer_id"]: book_from(row)
-        for row in bulk.find(tx, tables.books, CUSTOMER, wanted, end)
-    }
+    found = bulk.find(tx, tables.books, Book, CUSTOMER, wanted, end, plans=plans)
+    books = {book.customer_id: book for book in found}
     locked = [(customer_id,) for customer_id in books]
-    for row in bulk.find(tx, tables.grants, CUSTOMER, locked, "WHERE grants.remaining > 0"):
-        books[row["customer_id"]].grants.append(Grant(**row))
-    for row in bulk.find(tx, tables.charges, CUSTOMER, locked, f"WHERE charges.{tables.LIVE}"):
-        keep(books[row["customer_id"]], charge_from(row))
-    for book in books.values():
+    for grant in bulk.find(tx, tables.grants, Grant, CUSTOMER, locked, USABLE):
+        books[grant.customer_id].grants.append(grant)
+    for charge in bulk.find(tx, tables.charges, Charge, CUSTOMER, locked, LIVE):
+        keep(books[charge.customer_id], charge)
+    for book in found:
+        book.use(plans.pinned(book.plan, book.plan_version))
+        book.fresh_charge_id = new_id("ch")
         book.grants.sort(key=order_of_use)
+        book.kept = in_row(book)
     return books
 
 
@@ -76,35 +82,46 @@ def keep(book: Book, charge: Charge) -> None:
 
 def oldest_held(tx: Connection, customer_id: str) -> list[Fix]:
     oldest = f"WHERE outcome = 'held' ORDER BY deployed_at, fix_id LIMIT {BACKLOG_READ_MAX}"
-    rows = bulk.find(tx, tables.fixes, CUSTOMER, [(customer_id,)], oldest)
-    return [fix_from(row) for row in rows]
+    return bulk.find(tx, tables.fixes, Fix, CUSTOMER, [(customer_id,)], oldest)
 
 
-def known_fixes(tx: Connection, events: Iterable[Event]) -> Known:
-    """What is recorded already about these events and their fixes."""
-    events = list(events)
+def known_fixes(tx: Connection, events: Sequence[Event], books: Collection[str]) -> Known:
+    """What is recorded already about these events and their fixes.
+
+    Nothing waits for customers with a book: that was taken when it was opened.
+    """
     event_keys = {(event.customer_id, event.source, event.id) for event in events}
+    waiting_keys = {key for key in event_keys if key[0] not in books}
     fix_keys = {(event.customer_id, event.fix_id) for event in events}
     derived = {(fix_id,) for _, fix_id in fix_keys if fix_id.startswith(DERIVED_PREFIX)}
-    fixes = [fix_from(row) for row in bulk.find(tx, tables.fixes, FIX, fix_keys)]
+    fixes = bulk.find(tx, tables.fixes, Fix, FIX, fix_keys)
     grant_keys = {(fix.customer_id, fix.grant_id) for fix in fixes if fix.grant_id is not None}
     return Known(
         fixes={(fix.customer_id, fix.fix_id): fix for fix in fixes},
         events={
-            (row["customer_id"], row["source"], row["event_id"]): row["body_hash"]
-            for table in (tables.events, tables.waiting_fixes)
-            for row in bulk.find(tx, table, EVENT, event_keys)
+            (seen.customer_id, seen.source, seen.event_id): seen.body_hash
+            for table, keys in ((tables.events, event_keys), (tables.waiting_fixes, waiting_keys))
+            for seen in bulk.find(tx, table, Seen, EVENT, keys)
         },
         claims={
-            row["fix_id"]: row["customer_id"]
-            for row in bulk.find(tx, tables.claims, ("fix_id",), derived)
+            claim.fix_id: claim.customer_id
+            for claim in bulk.find(tx, tables.claims, Claim, ("fix_id",), derived)
         },
         grants={
-            (row["customer_id"], row["grant_id"]): Grant(**row)
-            for row in bulk.find(tx, tables.grants, GRANT, grant_keys)
+            (grant.customer_id, grant.grant_id): grant
+            for grant in bulk.find(tx, tables.grants, Grant, GRANT, grant_keys)
         },
         money_gone=money_gone(tx, [fix for fix in fixes if fix.outcome is FixOutcome.CHARGED]),
     )
+
+
+class Seen(NamedTuple):
+    """An event that came before."""
+
+    customer_id: str
+    source: str
+    event_id: str
+    body_hash: bytes
 
 
 def money_gone(tx: Connection, charged: list[Fix]) -> set[tuple[str, str]]:
@@ -112,41 +129,18 @@ def money_gone(tx: Connection, charged: list[Fix]) -> set[tuple[str, str]]:
     charge_keys = {(fix.customer_id, fix.charge_id or "") for fix in charged}
     fix_keys = {(fix.customer_id, fix.fix_id) for fix in charged}
     unpaid = {
-        row["charge_id"]
-        for row in bulk.find(tx, tables.charges, CHARGE, charge_keys)
-        if row["status"] == ChargeStatus.VOID or 0 < row["asked_amount"] == row["returned"]
+        charge.charge_id
+        for charge in bulk.find(tx, tables.charges, Charge, CHARGE, charge_keys)
+        if charge.status is ChargeStatus.VOID or 0 < charge.asked_amount == charge.returned
     }
     returned = {
-        (row["customer_id"], row["fix_id"])
-        for row in bulk.find(tx, tables.refunds, FIX, fix_keys)
-        if row["status"] not in (RefundStatus.REFUSED, RefundStatus.FAILED)
+        (refund.customer_id, refund.fix_id or "")
+        for refund in bulk.find(tx, tables.refunds, Refund, FIX, fix_keys)
+        if refund.status not in (RefundStatus.REFUSED, RefundStatus.FAILED)
     }
     unpaid |= {
-        row["charge_id"]
-        for row in bulk.find(tx, tables.disputes, CHARGE, charge_keys)
-        if row["funds"] == Funds.LOST
+        dispute.charge_id or ""
+        for dispute in bulk.find(tx, tables.disputes, Dispute, CHARGE, charge_keys)
+        if dispute.funds == Funds.LOST
     }
     return returned | {(f.customer_id, f.fix_id) for f in charged if f.charge_id in unpaid}
-
-
-def book_from(row: dict[str, Any]) -> Book:
-    plans = load_plans()
-    version = plans.pinned(row["plan"], row["plan_version"])
-    row["kept_due_at"] = row.pop("due_at")
-    return Book(
-        **row,
-        plans=plans,
-        price=version.price,
-        policy=policy_of(version),
-        open_charge=None,
-        fresh_charge_id=new_id("ch"),
-    )
-
-
-def charge_from(row: dict[str, Any]) -> Charge:
-    known = {"status": ChargeStatus(row["status"]), "due_why": Why(row["due_why"])}
-    return Charge(**row | known)
-
-
-def fix_from(row: dict[str, Any]) -> Fix:
-    return Fix(**row | {"outcome": FixOutcome(row["outcome"])})

@@ -5,10 +5,13 @@ Four verbs, built from the tables. Core's own bulk forms cost 15 to 20 per cent 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
+from contextlib import AbstractContextManager
 from functools import cache
+from inspect import signature
+from itertools import takewhile
 from operator import attrgetter
-from typing import Any
+from typing import Any, TypeVar
 
 from psycopg import Connection as Driver
 from psycopg import sql
@@ -16,6 +19,7 @@ from sqlalchemy import Column, Connection, Table
 from sqlalchemy.dialects import postgresql
 
 Row = Sequence[Any]
+Found = TypeVar("Found")
 
 DIALECT = postgresql.dialect()  # type: ignore[no-untyped-call]
 
@@ -33,16 +37,24 @@ def append(tx: Connection, table: Table, rows: Collection[object]) -> None:
 
 
 def find(
-    tx: Connection, table: Table, by: tuple[str, ...], keys: Iterable[Row], end: str = ""
-) -> list[dict[str, Any]]:
-    """The rows with these keys, as dicts. `end` is a trusted tail such as ORDER BY."""
+    tx: Connection,
+    table: Table,
+    of: Callable[..., Found],
+    by: tuple[str, ...],
+    keys: Iterable[Row],
+    end: str = "",
+    **same: object,
+) -> list[Found]:
+    """The rows with these keys, each `of` its columns by position, and of what is `same` for all.
+
+    `end` is a trusted tail such as ORDER BY.
+    """
     keys = sorted(keys, key=tuple)
     if not keys:
         return []
     with driver(tx).cursor(binary=True) as cursor:
-        cursor.execute(select_from(table, by, end), transposed(keys))
-        names = [column.name for column in cursor.description or ()]
-        return [dict(zip(names, row, strict=True)) for row in cursor]
+        cursor.execute(select_from(table, columns_of(of, table), by, end), transposed(keys))
+        return [of(*row, **same) for row in cursor]
 
 
 def replace(
@@ -69,6 +81,11 @@ def add(tx: Connection, table: Table, rows: Sequence[Row]) -> None:
         execute(tx, increase(table), takes)
 
 
+def at_once(tx: Connection) -> AbstractContextManager[object]:
+    """Statements within are sent without waiting for the one before; at the end for all."""
+    return driver(tx).pipeline()
+
+
 def driver(tx: Connection) -> Driver[Any]:
     """The psycopg connection inside this transaction."""
     connection = tx.connection.driver_connection
@@ -76,7 +93,7 @@ def driver(tx: Connection) -> Driver[Any]:
     return connection
 
 
-def execute(tx: Connection, statement: sql.Composed, rows: Sequence[Row]) -> None:
+def execute(tx: Connection, statement: bytes, rows: Sequence[Row]) -> None:
     with driver(tx).cursor() as cursor:
         cursor.execute(statement, transposed(rows))
 
@@ -86,29 +103,37 @@ def transposed(rows: Sequence[Row]) -> list[list[Any]]:
     return [list(values) for values in zip(*rows, strict=True)]
 
 
+# As bytes: psycopg renders what is composed at every call, an update of books in 0.2 ms.
 @cache
-def copy_into(table: Table) -> tuple[sql.Composed, list[str]]:
+def copy_into(table: Table) -> tuple[bytes, list[str]]:
     statement = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT BINARY)").format(
         sql.Identifier(table.name), names(table.columns)
     )
-    return statement, [type_of(column) for column in table.columns]
+    return statement.as_bytes(), [type_of(column) for column in table.columns]
 
 
 @cache
-def select_from(table: Table, by: tuple[str, ...], end: str) -> sql.Composed:
-    return sql.SQL("SELECT {} FROM {} JOIN {} ON {} {}").format(
-        names(table.columns, table.name),
+def columns_of(of: Callable[..., object], table: Table) -> tuple[str, ...]:
+    """Its places, up to the first that the table does not have."""
+    return tuple(takewhile(table.columns.__contains__, signature(of).parameters))
+
+
+@cache
+def select_from(table: Table, columns: tuple[str, ...], by: tuple[str, ...], end: str) -> bytes:
+    statement = sql.SQL("SELECT {} FROM {} JOIN {} ON {} {}").format(
+        names([table.columns[name] for name in columns], table.name),
         sql.Identifier(table.name),
         unnested(table, by),
         equal(table, by),
         sql.SQL(end),
     )
+    return statement.as_bytes()
 
 
 @cache
-def update(table: Table, columns: tuple[str, ...]) -> sql.Composed:
+def update(table: Table, columns: tuple[str, ...]) -> bytes:
     keys = tuple(column.name for column in table.primary_key)
-    return sql.SQL("UPDATE {} SET {} FROM {} WHERE {}").format(
+    statement = sql.SQL("UPDATE {} SET {} FROM {} WHERE {}").format(
         sql.Identifier(table.name),
         sql.SQL(", ").join(
             sql.SQL("{} = {}").format(sql.Identifier(name), sql.Identifier("new", name))
@@ -117,13 +142,16 @@ def update(table: Table, columns: tuple[str, ...]) -> sql.Composed:
         unnested(table, keys + columns),
         equal(table, keys),
     )
+    return statement.as_bytes()
 
 
 @cache
-def upsert(table: Table) -> sql.Composed:
+def upsert(table: Table) -> bytes:
     keys = [column.name for column in table.primary_key]
     counts = [column.name for column in table.columns if column.name not in keys]
-    return sql.SQL("INSERT INTO {} ({}) SELECT * FROM {} ON CONFLICT ({}) DO UPDATE SET {}").format(
+    statement = sql.SQL(
+        "INSERT INTO {} ({}) SELECT * FROM {} ON CONFLICT ({}) DO UPDATE SET {}"
+    ).format(
         sql.Identifier(table.name),
         names(table.columns),
         unnested(table, tuple(column.name for column in table.columns)),
@@ -135,13 +163,14 @@ def upsert(table: Table) -> sql.Composed:
             for name in counts
         ),
     )
+    return statement.as_bytes()
 
 
 @cache
-def increase(table: Table) -> sql.Composed:
+def increase(table: Table) -> bytes:
     keys = [column.name for column in table.primary_key]
     counts = [column.name for column in table.columns if column.name not in keys]
-    return sql.SQL("UPDATE {} SET {} FROM {} WHERE {}").format(
+    statement = sql.SQL("UPDATE {} SET {} FROM {} WHERE {}").format(
         sql.Identifier(table.name),
         sql.SQL(", ").join(
             sql.SQL("{0} = {1} + {2}").format(
@@ -152,6 +181,7 @@ def increase(table: Table) -> sql.Composed:
         unnested(table, tuple(column.name for column in table.columns)),
         equal(table, keys),
     )
+    return statement.as_bytes()
 
 
 def equal(table: Table, keys: Iterable[str]) -> sql.Composed:
@@ -165,7 +195,7 @@ def equal(table: Table, keys: Iterable[str]) -> sql.Composed:
 def unnested(table: Table, columns: tuple[str, ...]) -> sql.Composed:
     """Arrays as a table called `new`."""
     return sql.SQL("unnest({}) AS new({})").format(
-        sql.SQL(", ").join(sql.SQL(f"%s::{type_of(table.columns[name])}[]") for name in columns),
+        sql.SQL(", ").join(sql.SQL(f"%b::{type_of(table.columns[name])}[]") for name in columns),
         sql.SQL(", ").join(map(sql.Identifier, columns)),
     )
 

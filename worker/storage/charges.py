@@ -25,7 +25,7 @@ from worker.billing.charges import IN_FLIGHT, Charge, ChargeStatus, Line
 from worker.billing.fix import Fix
 from worker.billing.policy import Tally
 from worker.storage import bulk
-from worker.storage.books import FIX, charge_from, fix_from
+from worker.storage.books import FIX
 from worker.storage.clock import LONGEST_LEAD
 from worker.storage.collecting import why_stopped
 from worker.storage.tables import attempts, books, charge_lines, charges, fixes, transfers
@@ -119,7 +119,7 @@ def is_charge(key: ChargeKey) -> tuple[Any, ...]:
 
 def find_one(tx: Connection, key: ChargeKey) -> Charge | None:
     row = tx.execute(select(charges).where(*is_charge(key))).mappings().first()
-    return charge_from(dict(row)) if row else None
+    return Charge(**row) if row else None
 
 
 def read_charge(tx: Connection, key: ChargeKey) -> Charge:
@@ -184,7 +184,7 @@ def standing_lines(tx: Connection, key: ChargeKey) -> list[Line]:
 
 def fixes_on(tx: Connection, lines: Iterable[Line]) -> list[Fix]:
     keys = {(line.customer_id, line.fix_id) for line in lines}
-    return [fix_from(row) for row in bulk.find(tx, fixes, FIX, keys)]
+    return bulk.find(tx, fixes, Fix, FIX, keys)
 
 
 def attempted_since(tx: Connection, since: datetime, customer_id: str | None = None) -> Tally:

@@ -10,7 +10,6 @@ from sqlalchemy import Connection, Table, select
 from worker.billing.charges import Charge
 from worker.billing.disputes import Dispute
 from worker.billing.refunds import Refund
-from worker.storage.books import charge_from
 from worker.storage.charges import ChargeKey
 from worker.storage.refunds import refund_from
 from worker.storage.tables import attempts, charges, disputes, refunds
@@ -55,7 +54,7 @@ def collection_of(tx: Connection, key: ChargeKey) -> Collection | None:
     disputed = [Dispute(**each) for each in taken]
     if row is None:
         return None
-    charge = charge_from(dict(row))
+    charge = Charge(**row)
     return Collection(charge, [Tried(*each) for each in tried], found, disputed)
 
 

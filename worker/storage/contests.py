@@ -11,7 +11,6 @@ from sqlalchemy.dialects.postgresql import insert
 
 from worker.billing.contests import Contest, Decision
 from worker.billing.fix import Fix
-from worker.storage.books import fix_from
 from worker.storage.tables import books, contests, fixes
 
 
@@ -118,4 +117,4 @@ def contested_fix(tx: Connection, customer_id: str, fix_id: str, now: datetime) 
     if row is None:
         return None
     found = dict(row)
-    return Contested(now=now + found.pop("clock_offset"), fix=fix_from(found))
+    return Contested(now=now + found.pop("clock_offset"), fix=Fix(**found))

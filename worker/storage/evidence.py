@@ -18,7 +18,6 @@ from worker.billing.grants import Grant
 from worker.billing.journal import Recorded
 from worker.billing.refunds import BOOKED, RefundStatus
 from worker.billing.reverts import REVERT
-from worker.storage.books import fix_from
 from worker.storage.charges import ChargeKey
 from worker.storage.collection import Collection, belongs_to, collection_of
 from worker.storage.contests import contests_about
@@ -173,7 +172,7 @@ def fix_in_cycle(tx: Connection, key: FixKey) -> tuple[Fix | None, tuple[int, Cy
         return None, None
     found = dict(row)
     number, end = found.pop("number"), found.pop("ends_at")
-    fix = fix_from(found)
+    fix = Fix(**found)
     return fix, (number, Cycle(fix.cycle_start, end)) if number else None
 
 

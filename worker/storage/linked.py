@@ -84,10 +84,9 @@ def is_about(transfer: Transfer, fix_id: str, charge_id: str | None) -> bool:
 def linked(tx: Connection, customer_id: str, keys: Iterable[tuple[str, str]]) -> list[Linked]:
     """The transfers with these kinds and source keys, each with the hash it is chained to."""
     wanted = {(customer_id, *each) for each in keys}
-    rows = bulk.find(tx, transfers, ("customer_id", "kind", "source_key"), wanted)
-    found = sorted((Transfer(**row) for row in rows), key=lambda each: each.seq)
+    rows = bulk.find(tx, transfers, Transfer, ("customer_id", "kind", "source_key"), wanted)
+    found = sorted(rows, key=lambda each: each.seq)
     places = {(customer_id, each.seq - 1) for each in found}
-    hashes = {
-        row["seq"]: row["hash"] for row in bulk.find(tx, transfers, ("customer_id", "seq"), places)
-    }
+    before = bulk.find(tx, transfers, Transfer, ("customer_id", "seq"), places)
+    hashes = {each.seq: each.hash for each in before}
     return [Linked(each, NO_HEAD if each.seq == 1 else hashes.get(each.seq - 1)) for each in found]

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
+
 from sqlalchemy import Connection
 from sqlalchemy.dialects.postgresql import insert
 
 from schemas.ids import new_id
+from worker.billing.book import Book
 from worker.billing.cycles import CycleStatus
 from worker.billing.journal import Journal, Quarantined
 from worker.billing.ledger import ACCOUNTS
@@ -25,7 +28,6 @@ BOOK_CHANGES = (
     "accepted_held_until",
     "accepted_at",
     "held",
-    "due_at",
     "cycle",
     "cycle_start",
     "cycle_end",
@@ -39,6 +41,8 @@ BOOK_CHANGES = (
     "head",
     *ACCOUNTS,
 )
+in_row = attrgetter(*BOOK_CHANGES)
+
 FIX_CHANGES = (
     "outcome",
     "held_why",
@@ -81,18 +85,34 @@ def post(tx: Connection, journal: Journal) -> None:
     bulk.append(tx, tables.claims, journal.claims)
     bulk.append(tx, tables.transfers, journal.transfers)
     bulk.append(tx, tables.fixes, journal.fixes.new.values())
-    bulk.replace(tx, tables.fixes, FIX_CHANGES, journal.fixes.changed.values())
     bulk.append(tx, tables.grants, journal.grants.new.values())
-    bulk.replace(tx, tables.grants, GRANT_CHANGES, journal.grants.changed.values())
     write_cycles(tx, journal)
     bulk.append(tx, tables.charges, journal.charges.new.values())
-    bulk.replace(tx, tables.charges, CHARGE_CHANGES, journal.charges.changed.values())
     bulk.append(tx, tables.charge_lines, journal.lines.new.values())
+    with bulk.at_once(tx):
+        write_changes(tx, journal)
+    set_aside(tx, journal)
+
+
+def write_changes(tx: Connection, journal: Journal) -> None:
+    bulk.replace(tx, tables.fixes, FIX_CHANGES, journal.fixes.changed.values())
+    bulk.replace(tx, tables.grants, GRANT_CHANGES, journal.grants.changed.values())
+    bulk.replace(tx, tables.charges, CHARGE_CHANGES, journal.charges.changed.values())
     bulk.replace(tx, tables.charge_lines, LINE_CHANGES, journal.lines.changed.values())
-    bulk.replace(tx, tables.books, BOOK_CHANGES, [journal.books[each] for each in journal.touched])
+    write_books(tx, [journal.books[each] for each in journal.touched])
     usage = usage_of(journal.moves)
     bulk.add(tx, tables.usage, [(*key, *usage[key]) for key in sorted(usage)])
-    set_aside(tx, journal)
+
+
+def write_books(tx: Connection, books: list[Book]) -> None:
+    """Only the columns in which any of them has changed: of 35 a settlement changes 8."""
+    if not books:
+        return
+    now = zip(*map(in_row, books), strict=True)
+    kept = zip(*(book.kept for book in books), strict=True)
+    pairs = zip(BOOK_CHANGES, now, kept, strict=True)
+    changed = [name for name, new, old in pairs if new != old]
+    bulk.replace(tx, tables.books, ("due_at", *changed), books)
 
 
 def write_cycles(tx: Connection, journal: Journal) -> None:

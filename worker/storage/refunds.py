@@ -15,7 +15,7 @@ from worker.billing.fix import Fix, FixOutcome
 from worker.billing.grants import Grant
 from worker.billing.refunds import Bought, Refund, RefundStatus
 from worker.billing.reverts import REVERT
-from worker.storage.books import fix_from, money_gone
+from worker.storage.books import money_gone
 from worker.storage.clock import LONGEST_LEAD
 from worker.storage.tables import (
     books,
@@ -216,7 +216,7 @@ def reverted_without_credit(tx: Connection, refund: Refund) -> list[Fix]:
             ~credit,
         )
     )
-    found = [fix_from(dict(row)) for row in rows.mappings()]
+    found = [Fix(**row) for row in rows.mappings()]
     gone = money_gone(tx, found)
     return [fix for fix in found if (fix.customer_id, fix.fix_id) not in gone]
 

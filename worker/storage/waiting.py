@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime
+from typing import NamedTuple
 
-from sqlalchemy import ARRAY, Connection, Text, any_, delete, literal, select
+from sqlalchemy import Connection, delete, select
 
 from schemas.inbox import Entry
+from worker.storage import bulk
 from worker.storage.tables import books, waiting_fixes
 
 ENTRY = (
@@ -22,9 +24,21 @@ ENTRY = (
 
 def take_waiting(tx: Connection, customer_ids: Iterable[str]) -> list[Entry]:
     """What waited for these customers, in the order it came; it leaves the table by this commit."""
-    theirs = waiting_fixes.c.customer_id == any_(literal(list(customer_ids), ARRAY(Text)))
-    rows = tx.execute(delete(waiting_fixes).where(theirs).returning(*ENTRY))
+    keys = [(customer_id,) for customer_id in customer_ids]
+    theirs = {
+        each.customer_id for each in bulk.find(tx, waiting_fixes, Waiting, ("customer_id",), keys)
+    }
+    if not theirs:
+        return []
+    taken = delete(waiting_fixes).where(waiting_fixes.c.customer_id.in_(theirs))
+    rows = tx.execute(taken.returning(*ENTRY))
     return sorted((Entry(*row) for row in rows), key=order_of_arrival)
+
+
+class Waiting(NamedTuple):
+    """Whose it is."""
+
+    customer_id: str
 
 
 def order_of_arrival(entry: Entry) -> tuple[datetime, int, str]:

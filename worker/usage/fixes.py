@@ -8,8 +8,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, RowMapping, select, text
 
 from schemas.listings import ChargeCollection, FixAnswer, FixEvent, FixHistory
-from worker.billing.fix import FixOutcome
-from worker.storage.books import fix_from
+from worker.billing.fix import Fix, FixOutcome
 from worker.storage.charges import ChargeKey
 from worker.storage.tables import events, fixes
 from worker.usage.charges import charge_collection
@@ -62,7 +61,7 @@ def list_fixes(
 
 
 def values_of(row: RowMapping) -> dict[str, Any]:
-    price = fix_from(dict(row)).owed
+    price = Fix(**row).owed
     return {name: row[name] for name in FixAnswer.model_fields} | {"price": price}
 
 

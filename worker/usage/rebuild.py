@@ -14,10 +14,11 @@ from typing import NamedTuple
 from sqlalchemy import Connection, Engine, func, select
 
 from worker.billing.entries import counted
+from worker.billing.fix import Fix
 from worker.billing.journal import Move
 from worker.billing.usage import AMOUNT, UsageKey, usage_of
 from worker.storage import bulk
-from worker.storage.books import fix_from, open_books
+from worker.storage.books import open_books
 from worker.storage.engine import snapshot
 from worker.storage.tables import books, fixes, usage
 
@@ -113,7 +114,7 @@ def moves_of(tx: Connection, days: Slice) -> Iterator[Move]:
     if days.end is not None:
         found = found.where(fixes.c.deployed_at < midnight(days.end))
     for row in tx.execute(found.execution_options(yield_per=READ_AT_ONCE)).mappings():
-        fix = fix_from(dict(row))
+        fix = Fix(**row)
         yield Move(fix, None, counted(fix))
 
 
