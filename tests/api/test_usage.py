@@ -411,6 +411,21 @@ def test_the_login_of_the_api_sees_no_row_of_a_customer_it_has_not_named(
     assert api.usage().json()["fixes"]["credited"] == 1
 
 
+def test_while_the_rows_are_locked_one_is_told_to_come_again(api: Api, api_engine: Engine) -> None:
+    add_customer(api.engine)
+    # On the connection that the pool hands out again.
+    with api_engine.connect() as connection:
+        connection.exec_driver_sql("SET lock_timeout = '50ms'")
+        connection.commit()
+
+    with api.engine.begin() as tx:
+        tx.execute(text("LOCK TABLE books IN ACCESS EXCLUSIVE MODE"))
+        refused = api.usage()
+
+    assert problem_in(refused, 503)["type"].endswith("database-away")
+    assert api.usage().status_code == 200
+
+
 def test_a_customer_of_others_is_as_unknown_as_one_that_does_not_exist(api: Api) -> None:
     add_customer(api.engine, "acme")
     key = api.key("read", customers=["acme"])

@@ -107,6 +107,8 @@ def build_app(doors: Doors) -> FastAPI:
         generate_unique_id_function=lambda route: route.name,
         docs_url=None,  # both would load scripts from elsewhere; docs.py serves a page of ours
         redoc_url=None,
+        # FastAPI's own spans name the path, in which links are secret; `Traced` makes ours.
+        telemetry={"tracing": False, "logs": False},
     )
     app.state.doors = doors
     app.add_middleware(BoundedRequests)

@@ -17,7 +17,7 @@ from starlette.responses import HTMLResponse, Response
 
 from worker.api.access import Doors
 from worker.api.pages.render import page
-from worker.api.problems import database_error
+from worker.api.problems import unexpected
 
 TITLES = {
     HTTPStatus.UNAUTHORIZED: "Who are you?",
@@ -44,7 +44,7 @@ class PageRoute(APIRoute):
             except RequestValidationError:
                 return sorry(request, HTTPStatus.NOT_FOUND, "There is no such page.")
             except Exception as error:  # the answer for programs logs it, too
-                status = (await database_error(request, error)).status_code
+                status = (await unexpected(request, error)).status_code
                 return sorry(request, status, "Something is amiss on our side. Try again soon.")
 
         return told

@@ -62,7 +62,7 @@ def answer_problems(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, http_error)
     app.add_exception_handler(RequestValidationError, invalid)
     app.add_exception_handler(ClientDisconnect, broken_off)
-    app.add_exception_handler(SQLAlchemyError, database_error)
+    app.add_exception_handler(SQLAlchemyError, unexpected)
     app.add_exception_handler(RedisError, inbox_error)
     app.add_exception_handler(Exception, unexpected)
 
@@ -120,9 +120,7 @@ async def broken_off(_: Request, __: Exception) -> Response:
     return problem(HTTPStatus.BAD_REQUEST, "The connection ended before the body did.")
 
 
-async def database_error(request: Request, error: Exception) -> Response:
-    if not is_away(error):
-        return await unexpected(request, error)
+def database_away(request: Request, error: Exception) -> Response:
     log.warning("database_away", route=route_of(request.scope), error=type(error).__name__)
     again = "The database cannot be reached: send the same again."
     return problem(HTTPStatus.SERVICE_UNAVAILABLE, again, kind=DATABASE_AWAY)
@@ -135,6 +133,8 @@ async def inbox_error(request: Request, error: Exception) -> Response:
 
 
 async def unexpected(request: Request, error: Exception) -> Response:
+    if is_away(error):  # of the driver itself: much is read past SQLAlchemy
+        return database_away(request, error)
     log.error("request_failed", route=route_of(request.scope), exc_info=error)
     return problem(HTTPStatus.INTERNAL_SERVER_ERROR, "Something failed on our side.")
 

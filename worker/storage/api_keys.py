@@ -5,8 +5,9 @@ from __future__ import annotations
 from datetime import datetime
 from typing import NamedTuple
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, bindparam, insert, select, update
 
+from worker.storage.prepared import Prepared
 from worker.storage.tables import api_keys
 
 
@@ -28,9 +29,12 @@ def add_key(tx: Connection, key: ApiKey) -> None:
     tx.execute(insert(api_keys).values(key._asdict()))
 
 
+BY_ID = Prepared(select(api_keys).where(api_keys.c.key_id == bindparam("key_id")))
+
+
 def find_key(tx: Connection, key_id: str) -> ApiKey | None:
-    row = tx.execute(select(api_keys).where(api_keys.c.key_id == key_id)).first()
-    return ApiKey(*row) if row else None
+    rows = BY_ID.rows(tx, key_id=key_id)
+    return ApiKey(*rows[0]) if rows else None
 
 
 def list_keys(tx: Connection) -> list[ApiKey]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Literal
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import BindParameter, Connection, bindparam, func, select
 
 from schemas.answers import (
     Caution,
@@ -28,16 +28,34 @@ from worker.billing.known import Known
 from worker.billing.rollover import catch_up
 from worker.billing.subscriptions import PAID
 from worker.storage.books import read_book
-from worker.storage.tables import charges, invoices
+from worker.storage.prepared import Prepared
+from worker.storage.tables import charges, invoices, usage
 from worker.usage.forecast import forecast, pace_of
-from worker.usage.freshness import fresh_until
-from worker.usage.lists import Window
-from worker.usage.report import grouped, rows_of_cycle
-from worker.usage.transactions import list_transactions
+from worker.usage.freshness import CUSTOMER, PARKED, before_parked
+from worker.usage.report import COUNTS_SOMETHING, SUMS, groups_of
+from worker.usage.transactions import newest_transactions
 
 LOW_CREDIT = 2
 NEAR_CAP = 0.8  # of the spending cap
 TRANSACTIONS = 10
+
+START: BindParameter[datetime] = bindparam("start")  # of the cycle
+PAID_CHARGES = select(func.sum(charges.c.amount - charges.c.dropped)).where(
+    charges.c.customer_id == CUSTOMER,
+    charges.c.paid_at >= START,  # set on those that are paid, and no others
+)
+PAID_INVOICES = select(func.sum(invoices.c.amount)).where(
+    invoices.c.customer_id == CUSTOMER,
+    invoices.c.status == PAID,
+    invoices.c.period_start >= START,
+)
+PAYMENTS = Prepared(select(PAID_CHARGES.scalar_subquery(), PAID_INVOICES.scalar_subquery(), PARKED))
+BY_REPOSITORY = Prepared(
+    select(usage.c.repository, *SUMS)
+    .where(usage.c.customer_id == CUSTOMER, usage.c.cycle_start == START, COUNTS_SOMETHING)
+    .group_by(usage.c.repository)
+    .order_by(usage.c.repository)
+)
 
 
 def current_usage(
@@ -48,18 +66,20 @@ def current_usage(
     The book is brought up to now as the sweep will do it, so an answer is right without it.
     """
     book = read_book(tx, customer_id)
-    fresh = fresh_until(tx, customer_id, as_of)
-    if book is None or fresh is None:
+    if book is None:
         return None
+    known = as_of or book.accepted_at or book.cycle_start
     catch_up(Journal({customer_id: book}, Known(), now), book, now + book.clock_offset)
     version = book.plans.pinned(book.plan, book.plan_version)
-    repositories = usage_by_repository(tx, customer_id, book)
-    fixes, money = total_of(repositories), money_answer(tx, book, repositories)
+    within = {"customer_id": customer_id, "start": book.cycle_start}
+    ((paid, subscription, parked),) = PAYMENTS.rows(tx, **within)
+    repositories = groups_of(RepositoryUsage, BY_REPOSITORY.rows(tx, **within), book.currency)
+    fixes, money = total_of(repositories), money_answer(book, paid, subscription, repositories)
     credit = credit_answer(book)
     limits = limits_of(book)
     return Usage(
         customer_id=customer_id,
-        as_of=fresh,
+        as_of=before_parked(known, parked),
         plan=plan_answer(book, version),
         cycle=CycleAnswer(number=book.cycle, start=book.cycle_start, end=book.cycle_end),
         fixes=fixes,
@@ -67,7 +87,7 @@ def current_usage(
         repositories=repositories,
         credits=credit,
         money=money,
-        transactions=list_transactions(tx, customer_id, Window(TRANSACTIONS)).items,
+        transactions=newest_transactions(tx, customer_id, TRANSACTIONS),
         limits=limits,
         forecast=forecast(pace_of(book, version, fixes, money)),
         warnings=warnings_of(book, credit, limits),
@@ -94,11 +114,6 @@ def standing_of(book: Book) -> Literal["good", "past_due", "parked"]:
     return "past_due" if book.past_due or book.subscription_status == "past_due" else "good"
 
 
-def usage_by_repository(tx: Connection, customer_id: str, book: Book) -> list[RepositoryUsage]:
-    rows = rows_of_cycle(customer_id, book.cycle_start)
-    return grouped(tx, rows, RepositoryUsage, book.currency)
-
-
 def total_of(repositories: list[RepositoryUsage]) -> FixCounts:
     return FixCounts(
         **{
@@ -123,22 +138,13 @@ def credit_answer(book: Book) -> CreditAnswer:
     return CreditAnswer(balance=sum(grant.remaining for grant in usable), grants=usable)
 
 
-def money_answer(tx: Connection, book: Book, repositories: list[RepositoryUsage]) -> MoneyAnswer:
-    paid = tx.scalar(
-        select(func.coalesce(func.sum(charges.c.amount - charges.c.dropped), 0)).where(
-            charges.c.customer_id == book.customer_id,
-            charges.c.paid_at >= book.cycle_start,  # set on those that are paid, and no others
-        )
-    )
-    subscription = select(func.sum(invoices.c.amount)).where(
-        invoices.c.customer_id == book.customer_id,
-        invoices.c.status == PAID,
-        invoices.c.period_start >= book.cycle_start,
-    )
+def money_answer(
+    book: Book, paid: int | None, subscription: int | None, repositories: list[RepositoryUsage]
+) -> MoneyAnswer:
     return MoneyAnswer(
         charged=sum((each.charged for each in repositories), Money(0, book.currency)),
         paid=Money(int(paid or 0), book.currency),
-        subscription=Money(int(tx.scalar(subscription) or 0), book.currency),
+        subscription=Money(int(subscription or 0), book.currency),
         open=Money(book.receivable, book.currency),
     )
 

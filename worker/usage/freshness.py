@@ -5,14 +5,25 @@ from __future__ import annotations
 from datetime import datetime
 
 from redis.exceptions import RedisError
-from sqlalchemy import Connection, func, select
+from sqlalchemy import BindParameter, Connection, bindparam, func, select
 from structlog import get_logger
 
 from schemas.inbox import partition_of
 from worker.inbox import Inbox
+from worker.storage.prepared import Prepared
 from worker.storage.tables import books, parked_entries
 
 log = get_logger()
+
+CUSTOMER: BindParameter[str] = bindparam("customer_id")
+PARKED = (
+    select(func.min(parked_entries.c.accepted_at))
+    .where(parked_entries.c.customer_id == CUSTOMER)
+    .scalar_subquery()
+)
+ACCEPTED = Prepared(
+    select(books.c.accepted_at, books.c.cycle_start, PARKED).where(books.c.customer_id == CUSTOMER)
+)
 
 
 def watermark(inbox: Inbox, customer_id: str) -> datetime | None:
@@ -27,18 +38,13 @@ def watermark(inbox: Inbox, customer_id: str) -> datetime | None:
 def fresh_until(tx: Connection, customer_id: str, as_of: datetime | None) -> datetime | None:
     """The watermark of an answer that is read in this snapshot; None for a customer unknown to us.
 
-    Without a word from the inbox, the last entry that was settled says it. What was parked while
-    the inbox was away is accepted too, and not settled yet.
+    Without a word from the inbox, the last entry that was settled says it.
     """
-    book = tx.execute(
-        select(books.c.accepted_at, books.c.cycle_start).where(books.c.customer_id == customer_id)
-    ).first()
-    if book is None:
-        return None
-    parked = tx.scalar(
-        select(func.min(parked_entries.c.accepted_at)).where(
-            parked_entries.c.customer_id == customer_id
-        )
-    )
-    known = as_of or book.accepted_at or book.cycle_start
+    for accepted_at, cycle_start, parked in ACCEPTED.rows(tx, customer_id=customer_id):
+        return before_parked(as_of or accepted_at or cycle_start, parked)
+    return None
+
+
+def before_parked(known: datetime, parked: datetime | None) -> datetime:
+    """What was parked while the inbox was away is accepted too, and not settled yet."""
     return min(known, parked) if parked else known

@@ -67,10 +67,13 @@ def read_page(
     So a page ends once `scan` rows were read, however few it has found, and the next goes on there.
     """
     read = rows_before(sought, window.before)
-    rows = read.limit(window.scan).subquery()
-    found = select(rows, *(column(rows) for column in more)).order_by(*newest(rows, sought.order))
-    for name, value in sought.having.items():
-        found = found.where(rows.c[name] == value)
+    if sought.having:
+        rows = read.limit(window.scan).subquery()
+        wanted = [rows.c[name] == value for name, value in sought.having.items()]
+        found = select(rows).where(*wanted).order_by(*newest(rows, sought.order))
+        found = found.add_columns(*(column(rows) for column in more))
+    else:
+        found = read.add_columns(*(column(sought.table) for column in more))
     limit = window.limit
     page = tx.execute(found.limit(limit and limit + 1)).mappings().all()
     if limit is not None and len(page) > limit:

@@ -5,7 +5,7 @@ A fix that moved on may leave a row that counts nothing; such rows are in no ans
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any, NamedTuple, TypeVar
@@ -155,10 +155,12 @@ def grouped(
     found = select(key, *SUMS).where(*rows, COUNTS_SOMETHING).group_by(key).order_by(key)
     if after is not None:
         found = found.where(key > after)
-    return [
-        group_of(kind, name, *counted(sums, currency))
-        for name, *sums in tx.execute(found.limit(limit))
-    ]
+    return groups_of(kind, tx.execute(found.limit(limit)), currency)
+
+
+def groups_of(kind: type[Group], rows: Iterable[Sequence[Any]], currency: str) -> list[Group]:
+    """Of rows that are a key and its sums."""
+    return [group_of(kind, name, *counted(sums, currency)) for name, *sums in rows]
 
 
 def by_outcome(total: UsageTotal, asked: Asked) -> list[OutcomeUsage]:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, RowMapping, select
+from sqlalchemy import ColumnElement, Connection, RowMapping, bindparam, select
 
 from schemas.answers import Transaction
 from schemas.money import Money
 from worker.billing.ledger import CREDIT
+from worker.storage.prepared import Prepared
 from worker.storage.tables import cycles, fixes, refunds, transfers
 from worker.usage.lists import Listed, Sought, Window, having, of_customer, read_page
 
@@ -36,6 +37,20 @@ class Filters(NamedTuple):
 
 
 EVERY = Filters()
+
+NEWEST = Prepared(
+    select(transfers)
+    .where(transfers.c.customer_id == bindparam("customer_id"))
+    .order_by(transfers.c.seq.desc())
+    .limit(bindparam("count"))
+)
+COLUMNS = transfers.columns.keys()
+
+
+def newest_transactions(tx: Connection, customer_id: str, count: int) -> list[Transaction]:
+    """So many at most."""
+    rows = NEWEST.rows(tx, customer_id=customer_id, count=count)
+    return [transaction_from(dict(zip(COLUMNS, row, strict=True))) for row in rows]
 
 
 def list_transactions(
@@ -79,7 +94,7 @@ def about_fix(tx: Connection, customer_id: str, fix_id: str) -> Iterator[ColumnE
     yield transfers.c.source_key.in_(sorted({fix_id, *keys}))
 
 
-def transaction_from(row: RowMapping) -> Transaction:
+def transaction_from(row: RowMapping | dict[str, Any]) -> Transaction:
     in_credits = row["unit"] == CREDIT
     return Transaction(
         seq=row["seq"],
