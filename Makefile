@@ -41,6 +41,10 @@ test: install ## Run the tests, in parallel
 chaos: install ## What takes minutes: 10,000 charges and years of credits while everything goes wrong
 	@$(RUN) pytest -n 2 --dist worksteal -m long -q
 
+.PHONY: bench
+bench: install ## How fast it is, beside its peers: ten minutes, or two with QUICK=1
+	@$(RUN) python -m tests.bench $(if $(QUICK),--quick)
+
 .PHONY: check
 check: install ## Format, lint, types, tests with coverage
 	@$(RUN) ruff format --check .
