@@ -34,7 +34,7 @@ ASKED = {
     "transactions": "transactions",
     "charges": "charges",
 }
-TIMES = 500
+TIMES = 300
 KEY = "the only key"  # of the bare route
 
 

@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 import psycopg
 from sqlalchemy import Engine, event
 
-from tests.bench.draining import processor_seconds
+from tests.bench.resources import processor_seconds
 from tests.stack import connected
 from worker import inbox, telemetry
 from worker.clock import Clock

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import logging
-import resource
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from time import perf_counter
@@ -18,6 +17,7 @@ from redis import Redis
 from sqlalchemy import Engine
 
 from schemas.inbox import GROUP, PARTITIONS, stream_of
+from tests.bench.resources import processor_seconds
 from tests.stack import connected
 from worker import inbox, telemetry
 from worker.clock import Clock
@@ -68,11 +68,6 @@ def left(length: Any, groups: Any) -> int:
         if group["name"] == GROUP.encode():
             return int(group["pending"]) + int(group["lag"] or 0)
     return int(length)
-
-
-def processor_seconds() -> float:
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    return used.ru_utime + used.ru_stime
 
 
 def main(database: str, redis: str, *options: str) -> None:

@@ -25,7 +25,7 @@ from worker.storage.tables import transfers
 EVENTS = 20_000
 CELERY_EVENTS = 3000
 PGBENCH_CLIENTS = 16  # of 4, 8, 16, 32 and 64 the best
-PGBENCH_SECONDS = 8
+PGBENCH_SECONDS = 5
 KINDS = ("spread", "hot", "repeated", "mixed")
 RATE = "events/s"
 

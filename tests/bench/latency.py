@@ -22,7 +22,7 @@ from tests.bench.bed import Bed, measured
 from tests.bench.figures import Effort, Figures, p99
 
 RATES = (20, 200, 1000)  # events per second
-SECONDS = 10  # at each rate
+SECONDS = 6  # at each rate
 WARM_UP, WARM_UP_RATE, WARM_WITHIN = 100, 200, 30.0
 # A side that does not keep up is not waited for any longer; what is left counts as settled then.
 PATIENCE = 10.0

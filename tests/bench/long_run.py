@@ -6,17 +6,15 @@ python -m tests.bench.long_run DATABASE_URL REDIS_URL EVENTS
 from __future__ import annotations
 
 import json
-import os
 import sys
 from dataclasses import dataclass, field
-from pathlib import Path
 from time import perf_counter
 from typing import Any
 
 from redis import Redis
 
 from schemas.inbox import GROUP, PARTITIONS, stream_of
-from tests.bench.draining import processor_seconds
+from tests.bench.resources import processor_seconds, resident_mib
 from tests.stack import connected
 from worker import inbox, telemetry
 from worker.clock import Clock
@@ -24,7 +22,6 @@ from worker.process import collect_garbage_seldom
 from worker.settler import Settler
 from worker.storage.engine import WORKER
 
-PAGE_MIB = os.sysconf("SC_PAGE_SIZE") / 2**20
 SECONDS = 1.0  # between two looks at the memory
 
 
@@ -54,10 +51,6 @@ def settled_so_far(redis: Redis) -> int:
     groups = [each for reply in replies if not isinstance(reply, Exception) for each in reply]
     ours = [each for each in groups if each["name"] == GROUP.encode()]
     return sum((each["entries-read"] or 0) - each["pending"] for each in ours)
-
-
-def resident_mib() -> float:
-    return int(Path("/proc/self/statm").read_text().split()[1]) * PAGE_MIB
 
 
 def main(database: str, redis: str, events: str) -> None:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import logging
-import resource
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -15,6 +14,7 @@ from time import perf_counter
 
 import structlog
 
+from tests.bench.resources import peak_mib
 from tests.builders import MARCH
 from tests.stack import connected
 from worker import inbox
@@ -38,7 +38,7 @@ def main(database: str, redis: str) -> None:
         "ended": ended,
         "cycles": cycles,
         "statements": statements,
-        "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "peak_mib": peak_mib(),
     }
     print(json.dumps(found))  # noqa: T201
 

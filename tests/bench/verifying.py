@@ -6,12 +6,12 @@ python -m tests.bench.verifying DATABASE_URL
 from __future__ import annotations
 
 import json
-import resource
 import sys
 from time import perf_counter
 
 from sqlalchemy import func, select
 
+from tests.bench.resources import peak_mib
 from tests.stack import connected
 from worker.storage.engine import WORKER
 from worker.storage.tables import transfers
@@ -26,8 +26,8 @@ def main(database: str) -> None:
         checks = verify(engine, None)
         seconds = perf_counter() - begun
     assert all(each.ok for each in checks), checks
-    peak_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(json.dumps({"transfers": count, "seconds": seconds, "peak_mib": peak_mib}))  # noqa: T201
+    found = {"transfers": count, "seconds": seconds, "peak_mib": peak_mib()}
+    print(json.dumps(found))  # noqa: T201
 
 
 if __name__ == "__main__":

@@ -30,6 +30,8 @@ EVENT = ("customer_id", "source", "event_id")
 GRANT = ("customer_id", "grant_id")
 CHARGE = ("customer_id", "charge_id")
 
+EventKey = tuple[str, str, str]
+
 USABLE = "WHERE grants.remaining > 0"
 LIVE = f"WHERE charges.{tables.LIVE}"
 
@@ -88,21 +90,19 @@ def oldest_held(tx: Connection, customer_id: str) -> list[Fix]:
 def known_fixes(tx: Connection, events: Sequence[Event], books: Collection[str]) -> Known:
     """What is recorded already about these events and their fixes.
 
-    Nothing waits for customers with a book: that was taken when it was opened.
+    Of an event that came before nothing else is needed, and only reverts ask what paid for a fix.
     """
-    event_keys = {(event.customer_id, event.source, event.id) for event in events}
-    waiting_keys = {key for key in event_keys if key[0] not in books}
-    fix_keys = {(event.customer_id, event.fix_id) for event in events}
+    seen = known_events(tx, events, books)
+    new = [event for event in events if key_of(event) not in seen]
+    fix_keys = {(event.customer_id, event.fix_id) for event in new}
     derived = {(fix_id,) for _, fix_id in fix_keys if fix_id.startswith(DERIVED_PREFIX)}
     fixes = bulk.find(tx, tables.fixes, Fix, FIX, fix_keys)
-    grant_keys = {(fix.customer_id, fix.grant_id) for fix in fixes if fix.grant_id is not None}
+    reverted = {(event.customer_id, event.fix_id) for event in new if event.reverts}
+    paid = [fix for fix in fixes if (fix.customer_id, fix.fix_id) in reverted]
+    grant_keys = {(fix.customer_id, fix.grant_id) for fix in paid if fix.grant_id is not None}
     return Known(
         fixes={(fix.customer_id, fix.fix_id): fix for fix in fixes},
-        events={
-            (seen.customer_id, seen.source, seen.event_id): seen.body_hash
-            for table, keys in ((tables.events, event_keys), (tables.waiting_fixes, waiting_keys))
-            for seen in bulk.find(tx, table, Seen, EVENT, keys)
-        },
+        events=seen,
         claims={
             claim.fix_id: claim.customer_id
             for claim in bulk.find(tx, tables.claims, Claim, ("fix_id",), derived)
@@ -111,8 +111,25 @@ def known_fixes(tx: Connection, events: Sequence[Event], books: Collection[str])
             (grant.customer_id, grant.grant_id): grant
             for grant in bulk.find(tx, tables.grants, Grant, GRANT, grant_keys)
         },
-        money_gone=money_gone(tx, [fix for fix in fixes if fix.outcome is FixOutcome.CHARGED]),
+        money_gone=money_gone(tx, [fix for fix in paid if fix.outcome is FixOutcome.CHARGED]),
     )
+
+
+def known_events(
+    tx: Connection, events: Iterable[Event], books: Collection[str]
+) -> dict[EventKey, bytes]:
+    """Their body hashes. Of customers with a book nothing waits: opening it has taken that."""
+    keys = {key_of(event) for event in events}
+    waiting = {key for key in keys if key[0] not in books}
+    return {
+        seen[:3]: seen.body_hash
+        for table, wanted in ((tables.events, keys), (tables.waiting_fixes, waiting))
+        for seen in bulk.find(tx, table, Seen, EVENT, wanted)
+    }
+
+
+def key_of(event: Event) -> EventKey:
+    return event.customer_id, event.source, event.id
 
 
 class Seen(NamedTuple):
