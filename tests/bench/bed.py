@@ -30,6 +30,7 @@ SETTINGS = {
     # fit, and it is the disk that is measured.
     "shared_buffers": "1GB",
     "max_wal_size": "4GB",
+    "checkpoint_timeout": "15min",
 }
 
 
