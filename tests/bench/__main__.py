@@ -1,4 +1,4 @@
-"""Everything that is measured, in about ten minutes; `make bench`.
+"""Everything that is measured, in about twelve minutes; `make bench`.
 
 python -m tests.bench [--quick] [--events N] [--only SECTION …]
 """
