@@ -35,7 +35,8 @@ TRANSACTION = Path(__file__).with_name("peers") / "transaction.pgbench"
 def measure(bed: Bed, effort: Effort, figures: Figures) -> None:
     for seed in range(effort.rounds):
         events = Pipelines(CUSTOMERS, seed)
-        measure_ours(bed, events, effort.of(EVENTS), figures)
+        for _ in range(2):  # as short as the runs are, the machine's moods show
+            measure_ours(bed, events, effort.of(EVENTS), figures)
         for pool in ("prefork", "threads"):
             with bed.populated() as database:
                 some = events.spread(effort.of(CELERY_EVENTS))
