@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
+import hypothesis
 import pytest
 from redis import Redis
 from sqlalchemy import Engine
@@ -27,6 +28,10 @@ from worker.local.postgres import Postgres
 from worker.local.valkey import Valkey
 from worker.storage.engine import API, WORKER
 from worker.stripe_gateway import StripeGateway
+
+# A time limit would fail on a busy machine, and find nothing.
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")
 
 
 @pytest.hookimpl(tryfirst=True)  # before those that are long are left out

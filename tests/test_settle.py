@@ -709,7 +709,6 @@ def test_nothing_is_settled_in_no_time(engine: Engine) -> None:
 
 
 @settings(
-    deadline=None,
     max_examples=8,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )

@@ -65,7 +65,6 @@ def ask(operation: Operation, cases: int, key: str, statuses: Counter[int]) -> N
         max_examples=cases,
         derandomize=CASES == FEW,
         phases=[Phase.generate],  # what fails is printed as it was sent
-        deadline=None,
         database=None,
         suppress_health_check=list(HealthCheck),
     )

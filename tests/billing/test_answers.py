@@ -308,7 +308,7 @@ JSON = st.recursive(
 )  # fmt: skip
 
 
-@settings(deadline=None, max_examples=400)
+@settings(max_examples=400)
 @given(st.none() | st.integers(100, 600) | st.just(200) | st.just(402), JSON)
 @example(200, {"object": "payment_intent", "status": "succeeded", "metadata": ["charge_id"]})
 @example(200, {"object": "payment_intent", "status": ["succeeded"], "id": {}})

@@ -14,7 +14,6 @@ from tests.builders import NOW, arrival, book, deployed, grant, reverted
 
 CUTS = st.sets(st.integers(1, 23), max_size=8)
 MANY = settings(
-    deadline=None,
     max_examples=300,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )

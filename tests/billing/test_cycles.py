@@ -72,7 +72,7 @@ def test_without_a_subscription_a_cycle_is_a_calendar_month(at: str, start: str,
     assert cycle == (utc(start), utc(end))
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(MOMENTS)
 def test_months_leave_no_gap_and_no_overlap(at: datetime) -> None:
     cycle = month_of(at)
@@ -125,7 +125,7 @@ def test_an_anchor_of_29_february_is_the_28th_only_where_there_is_no_29th() -> N
     assert period_end(anchor, february) == utc("2029-03-29T06:00")
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(MOMENTS, st.integers(1, 48))
 def test_periods_never_drift_from_their_anchor(anchor: datetime, months: int) -> None:
     ends = [anchor]
@@ -287,7 +287,7 @@ def test_without_a_closing_cycle_all_is_written_into_the_open_one() -> None:
     assert found == {3}
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(
     st.timedeltas(timedelta(0), APRIL.end - APRIL.start - TICK),
     st.timedeltas(timedelta(0), timedelta(days=800)),

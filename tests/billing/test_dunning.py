@@ -184,7 +184,7 @@ def test_a_try_that_came_late_keeps_its_distance_from_the_next(
     assert following == NOW + due * DAY
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(st.integers(1, 4), st.floats(0, 40))
 def test_two_scheduled_tries_are_never_closer_than_half_of_what_the_schedule_has(
     tries: int, day: float
@@ -198,7 +198,7 @@ def test_two_scheduled_tries_are_never_closer_than_half_of_what_the_schedule_has
     assert following - tried >= gap / 2
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(st.lists(st.integers(0, 60 * 24), min_size=5, max_size=5))
 def test_however_late_the_tries_are_there_are_no_more_of_them(hours_late: list[int]) -> None:
     owed, tries = declined(charge(), NOW), 1
@@ -233,7 +233,7 @@ def test_an_attempt_beside_the_schedule_brings_no_try_back(why: Why) -> None:
     assert (given_up.tries, given_up.due_at) == (5, None)
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(st.lists(st.tuples(st.sampled_from(BESIDE_THE_SCHEDULE), st.floats(0.1, 0.9)), max_size=4))
 def test_whatever_happens_beside_it_the_schedule_stays(extra: list[tuple[Why, float]]) -> None:
     owed, tried, now = declined(charge(), NOW), [], NOW

@@ -148,7 +148,7 @@ def test_a_transfer_moves_both_balances_and_the_chain(kind: str) -> None:
     assert moved.hash == standing.head == chain_hash(b"\x07" * 32, moved)
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(st.lists(st.tuples(st.sampled_from(sorted(MOVEMENTS)), st.integers(1, 10**9))))
 def test_whatever_moves_the_balances_of_a_unit_add_up_to_nothing(
     moves: list[tuple[str, int]],

@@ -228,5 +228,5 @@ class Collecting(RuleBasedStateMachine):
         return any(each.status in IN_FLIGHT for each in self.charges())
 
 
-Collecting.TestCase.settings = settings(deadline=None, max_examples=100, stateful_step_count=40)
+Collecting.TestCase.settings = settings(max_examples=100, stateful_step_count=40)
 TestCollecting = Collecting.TestCase

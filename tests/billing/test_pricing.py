@@ -36,7 +36,7 @@ def left_in(replay: Replay) -> dict[str, int]:
     return {each.grant_id: each.remaining for each in replay.book.grants}
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(pasts())
 def test_under_its_own_catalogue_every_transfer_costs_what_it_cost(past: Past) -> None:
     replay, bills = replayed(past)
@@ -52,7 +52,7 @@ def trebled(money: Money | None) -> Money | None:
     return money * 3 if money else None
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(pasts())
 def test_three_times_the_prices_are_three_times_the_bill(past: Past) -> None:
     candidate = IN_USE
@@ -68,7 +68,7 @@ def test_three_times_the_prices_are_three_times_the_bill(past: Past) -> None:
     assert [each.replay for each in bills] == [3 * each.ledger for each in bills]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(pasts())
 def test_whoever_never_pays_has_a_bill_of_nothing(past: Past) -> None:
     free = IN_USE

@@ -159,7 +159,7 @@ ORDERS = [
 ]
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(st.sampled_from(ORDERS))
 def test_in_whatever_order_stripe_tells_of_it_the_transfers_are_the_same(
     order: tuple[str, ...],
@@ -332,7 +332,7 @@ def test_credits_come_back_with_the_money() -> None:
     assert written.grants.changed == {("acme", "revert:a"): clawed}
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(st.lists(st.integers(0, 3), max_size=4))
 def test_what_is_clawed_back_and_reissued_leaves_the_books_as_they_were(
     remaining: list[int],

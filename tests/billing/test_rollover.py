@@ -518,7 +518,7 @@ def standing_of(lots: list[tuple[int, datetime | None, int]]) -> Book:
     )
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(GRANTS, st.lists(MOMENTS, max_size=8))
 def test_in_however_many_steps_time_passes_the_books_come_out_equal(
     lots: list[tuple[int, datetime | None, int]], looks: list[datetime]

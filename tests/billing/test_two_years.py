@@ -45,7 +45,6 @@ PLANS = st.sampled_from(["trial", "trial", "payg"])
 STEPS = histories(waits, waits, fixes, fixes, changes, faults)
 RUNNING = histories(waits, waits, fixes, fixes, changes)  # the worker stands only as we say
 MANY = settings(
-    deadline=None,
     max_examples=120,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )

@@ -168,9 +168,7 @@ def test_f69_the_story_is_told_by_events_of_every_kind(story: Story) -> None:
     }
 
 
-@settings(
-    max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_f69_in_whatever_order_events_and_collector_come_the_books_end_the_same(
     story: Story, databases: Databases, data: st.DataObject

@@ -224,7 +224,7 @@ def only_an_event_or_a_refusal(body: bytes) -> None:
         assert parse_event(event.to_bytes()) == event
 
 
-FUZZ = settings(deadline=None, max_examples=300, suppress_health_check=[HealthCheck.too_slow])
+FUZZ = settings(max_examples=300, suppress_health_check=[HealthCheck.too_slow])
 
 
 @FUZZ

@@ -12,7 +12,7 @@ AMOUNTS = st.integers(-(10**15), 10**15)
 WEIGHTS = st.lists(st.integers(0, 10**6), min_size=1, max_size=12).filter(any)
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(AMOUNTS, WEIGHTS)
 def test_shares_add_up_to_the_whole(amount: int, weights: list[int]) -> None:
     whole = Money(amount, "usd")
@@ -24,7 +24,7 @@ def test_shares_add_up_to_the_whole(amount: int, weights: list[int]) -> None:
     assert {share.currency for share in shares} == {"usd"}
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(AMOUNTS, WEIGHTS)
 def test_a_share_is_less_than_a_unit_off_its_weight(amount: int, weights: list[int]) -> None:
     whole = Money(amount, "usd")

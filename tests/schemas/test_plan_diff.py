@@ -6,7 +6,7 @@ from datetime import date, timedelta
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.plan_diff import Difference, diff
@@ -122,7 +122,6 @@ PLANS = st.dictionaries(DAYS, st.integers(1, 2), min_size=1).map(
 CATALOGUES = st.dictionaries(st.sampled_from("ab"), PLANS).map(Catalogue)
 
 
-@settings(deadline=None)
 @given(CATALOGUES, CATALOGUES)
 def test_history_is_rewritten_where_a_day_until_today_reads_differently(
     old: Catalogue, new: Catalogue
@@ -138,7 +137,6 @@ def test_history_is_rewritten_where_a_day_until_today_reads_differently(
     assert same is not any(each.rewrites_history for each in diff(old, new, TODAY))
 
 
-@settings(deadline=None)
 @given(CATALOGUES)
 def test_a_catalogue_does_not_differ_from_itself(plans: Catalogue) -> None:
     assert diff(plans, plans, TODAY) == []

@@ -6,7 +6,7 @@ import tomllib
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.toml_lines import Place, line_of, lines_of
@@ -75,7 +75,6 @@ def quoted(key: str) -> str:
     return '"' + key.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(KEYS, FIELDS), max_size=4))
 def test_every_key_of_every_table_is_found_where_it_was_written(
     tables: list[tuple[str, list[tuple[str, str]]]],

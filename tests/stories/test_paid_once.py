@@ -137,9 +137,7 @@ CARDS = st.sampled_from(
 )
 
 
-@settings(
-    max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(card=CARDS, steps=st.lists(STEPS, max_size=12))
 def test_whatever_happens_each_charge_is_paid_at_most_once_and_in_the_end_all_is_paid(
     databases: Databases,

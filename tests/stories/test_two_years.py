@@ -86,7 +86,6 @@ STEPS = histories(
 
 
 @settings(
-    deadline=None,
     max_examples=5,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )

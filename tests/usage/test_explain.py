@@ -42,7 +42,7 @@ def shared(databases: Databases) -> Iterator[Engine]:
         yield engine
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=15, suppress_health_check=[HealthCheck.too_slow])
 @given(credits=st.sampled_from([0, 0, 1, 3]), steps=histories())
 @example(credits=0, steps=[Deploy(3, True), PAID, Return(0, 33, more=1), Dispute(33), ReturnFix(0)])
 @example(credits=0, steps=[Deploy(2, False), PAID, Revert(0), Return(0, 100), Fail()])

@@ -53,7 +53,6 @@ def kept(engine: Engine) -> list[dict[str, Any]]:
 
 
 @settings(
-    deadline=None,
     max_examples=10,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )

@@ -99,9 +99,7 @@ def repriced(
     return list(reprice(engine, Catalogues(in_use, candidate), window, customer_id))
 
 
-@settings(
-    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(pasts(), min_size=1, max_size=3))
 def test_the_catalogue_in_use_gives_what_was_billed_to_the_cent(
     owner: Engine, engine: Engine, found: list[Past]
