@@ -21,6 +21,9 @@ def measure(bed: Bed, effort: Effort, figures: Figures) -> None:
     with bed.populated() as small, bed.populated() as large:
         age(bed, stream, large, many, figures)
         settle(bed, stream, small, few)
+        found = measured("verifying", large.worker_url)
+        figures.add("aging.verify", found["seconds"] * 1e6 / found["transfers"], "s/1m transfers")
+        figures.add("aging.verify_peak", found["peak_mib"], "MiB")
         sizes = {"10k": small, "1m": large}
         for database in sizes.values():
             settle_down(bed.databases, database)  # or autovacuum comes in between
@@ -31,9 +34,6 @@ def measure(bed: Bed, effort: Effort, figures: Figures) -> None:
         for _ in range(effort.rounds):
             for name, database in sizes.items():
                 figures.add(f"growth.usage.{name}", usage_p99(bed, database), "ms")
-        found = measured("verifying", large.worker_url)
-        figures.add("aging.verify", found["seconds"] * 1e6 / found["transfers"], "s/1m transfers")
-        figures.add("aging.verify_peak", found["peak_mib"], "MiB")
 
 
 def age(bed: Bed, stream: Stream, database: Database, events: int, figures: Figures) -> None:
