@@ -78,7 +78,7 @@ def open_signer() -> Signer | None:
 
 
 def collect_garbage_seldom() -> None:
-    """A batch makes some 100,000 objects that all live until its end, and hardly a cycle.
+    """What a batch makes lives until its end, and hardly any of it is in a cycle.
 
     With Python's own thresholds looking through them took 28 % of a settler's processor time.
     """

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.bench.answers import usage_times
-from tests.bench.bed import CUSTOMERS, Bed, measured, settle_down
+from tests.bench.bed import CUSTOMERS, Bed, measured, vacuum
 from tests.bench.figures import Effort, Figures, p99
 from tests.bench.population import customer
 from tests.bench.stream import Stream
@@ -26,7 +26,7 @@ def measure(bed: Bed, effort: Effort, figures: Figures) -> None:
         figures.add("aging.verify_peak", found["peak_mib"], "MiB")
         sizes = {"10k": small, "1m": large}
         for database in sizes.values():
-            settle_down(bed.databases, database)  # or autovacuum comes in between
+            vacuum(database)  # or autovacuum comes in between
         for _ in range(2 * effort.rounds):  # short runs: the machine's moods weigh more than size
             for name, database in sizes.items():
                 rate = settle(bed, stream, database, few)

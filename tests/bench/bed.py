@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from redis import Redis
-from sqlalchemy import text
 
 from tests.bench.population import populate
+from tests.large_customer import settle_down
 from tests.stack import Database, Databases, connected
 from worker import inbox
 from worker.local.postgres import Postgres
@@ -68,15 +68,14 @@ def made_up() -> Iterator[Bed]:
             with databases.fresh() as template:
                 with connected(template.worker_url, WORKER) as engine:
                     populate(engine, CUSTOMERS)
-                settle_down(databases, template)
+                vacuum(template)
                 yield Bed(directory, postgres, valkey, databases, redis, template.name)
             databases.close()
 
 
-def settle_down(databases: Databases, database: Database) -> None:
-    """What autovacuum does by and by."""
-    with connected(database.owner_url, None) as owner, owner.connect() as connection:
-        connection.execution_options(isolation_level="AUTOCOMMIT").execute(text("VACUUM ANALYZE"))
+def vacuum(database: Database) -> None:
+    with connected(database.owner_url, None) as owner:
+        settle_down(owner)
 
 
 def measured(module: str, *arguments: object) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import text
 
-from tests.bench.bed import CUSTOMERS, Bed, measured, settle_down
+from tests.bench.bed import CUSTOMERS, Bed, measured, vacuum
 from tests.bench.figures import Effort, Figures
 from tests.builders import MARCH
 from tests.stack import Database, connected
@@ -30,7 +30,7 @@ def measure(bed: Bed, effort: Effort, figures: Figures) -> None:
     for _ in range(effort.rounds):
         with bed.databases.fresh() as database:
             fill(database, size)
-            settle_down(bed.databases, database)
+            vacuum(database)
             bed.redis.flushall()
             found = measured("midnight", database.worker_url, bed.valkey.url)
         assert found["ended"] == size

@@ -7,12 +7,13 @@ python -m tests.bench.peers.two_stripe_calls STRIPE_API_BASE STRIPE_API_KEY THRE
 from __future__ import annotations
 
 import json
-import resource
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from time import perf_counter
 
 import stripe
+
+from tests.bench.resources import processor_seconds
 
 
 def collect(client: stripe.StripeClient, card: str) -> None:
@@ -32,11 +33,6 @@ def collect(client: stripe.StripeClient, card: str) -> None:
         intent.id, {"payment_method": method, "off_session": True}
     )
     assert paid.status == "succeeded", paid
-
-
-def processor_seconds() -> float:
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    return used.ru_utime + used.ru_stime
 
 
 def main(api_base: str, api_key: str, threads: str, *cards: str) -> None:
