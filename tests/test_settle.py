@@ -39,6 +39,8 @@ from tests.builders import (
     settle_entries,
     settle_events,
 )
+from tests.running import eventually
+from tests.sweeping import locked, waiting
 from worker.billing.journal import Quarantined
 from worker.billing.ledger import ACCOUNTS, Transfer
 from worker.settle import (
@@ -48,6 +50,7 @@ from worker.settle import (
     settle,
     settle_backlog,
     settle_parked,
+    settle_signed,
 )
 from worker.storage import bulk, tables
 from worker.storage.books import BACKLOG_READ_MAX
@@ -503,6 +506,32 @@ def test_one_customer_settled_from_two_connections_at_once_is_billed_once(engine
 
     kinds = [kind for kind, _ in moved(engine)]
     assert (kinds.count("consume"), kinds.count("charge")) == (5, 5)
+    assert_books_hold(engine)
+
+
+def test_a_repeated_event_waits_for_nobody(engine: Engine) -> None:
+    add_customer(engine, credits=1)
+    settle_events(engine, deployed())
+
+    with locked(engine, "acme"):
+        journal = settle_events(engine, deployed())
+
+    assert journal.tally == {"duplicate": 1}
+    assert_books_hold(engine)
+
+
+def test_an_event_recorded_while_its_customer_is_waited_for_is_billed_once(engine: Engine) -> None:
+    add_customer(engine, credits=2)
+
+    with ThreadPoolExecutor(1) as pool:
+        with engine.begin() as tx:
+            settle_signed(tx, [entry(deployed())], NOW, UNSIGNED)
+            other = pool.submit(settle_events, engine, deployed())
+            assert eventually(lambda: waiting(engine))
+        journal = other.result()
+
+    assert journal.tally == {"duplicate": 1}
+    assert moved(engine) == [("grant", "gift"), ("consume", "fix-1")]
     assert_books_hold(engine)
 
 

@@ -14,7 +14,7 @@ from worker.billing.fix import Arrival
 from worker.billing.journal import Journal, Quarantined
 from worker.billing.known import Known
 from worker.signatures import Trust, check_senders
-from worker.storage.books import known_fixes, open_books
+from worker.storage.books import known_fixes, open_books, recorded_events
 from worker.storage.engine import blames_the_data
 from worker.storage.parked import forget_parked
 from worker.storage.post import post
@@ -29,7 +29,7 @@ class StillUnsettleable(RuntimeError):
 def settle(
     entries: Sequence[Entry], connection: Connection, now: datetime, trust: Trust
 ) -> Journal:
-    """Read what came in, check who sent it, open the books it touches, decide, post. One commit."""
+    """Read it, check who sent it, sift repeats, open books, decide, post. One commit."""
     with connection.begin():
         return settle_signed(connection, entries, now, trust)
 
@@ -102,7 +102,8 @@ def settle_arrivals(
     refused: Sequence[Quarantined] = (),
     customer_ids: Collection[str] = (),
 ) -> Journal:
-    """Open, decide, post: the verbs of a settlement, in the caller's transaction."""
+    """Sift, open, decide, post: the verbs of a settlement, in the caller's transaction."""
+    arrivals, repeated = sift(tx, arrivals)
     wanted = {*customer_ids, *(arrival.event.customer_id for arrival in arrivals)}
     # A revert can give a credit back, which then belongs to the oldest held fix.
     reverts = any(arrival.event.reverts for arrival in arrivals)
@@ -111,9 +112,20 @@ def settle_arrivals(
     arrivals = waited + arrivals
     known = known_fixes(tx, [arrival.event for arrival in arrivals], books)
     journal = decide_batch(arrivals, books, known, now)
+    journal.repeat(repeated)
     journal.refuse([*refused, *spoilt])
     post(tx, journal)
     return journal
+
+
+def sift(tx: Connection, arrivals: list[Arrival]) -> tuple[list[Arrival], list[Arrival]]:
+    """Apart from what is new, what is recorded already: it changes nothing, so it locks nobody.
+
+    What is new may be recorded by the time its books are open, and is looked up once more.
+    """
+    seen = Known(events=recorded_events(tx, [arrival.event for arrival in arrivals]))
+    new = [arrival for arrival in arrivals if not seen.repeats(arrival.event)]
+    return new, [arrival for arrival in arrivals if seen.repeats(arrival.event)]
 
 
 def set_aside(tx: Connection, refused: Quarantined, now: datetime) -> Journal:

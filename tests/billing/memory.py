@@ -65,13 +65,16 @@ class Memory:
     quarantine: list[tuple[str, str]] = field(default_factory=list)
 
     def settle(self, arrivals: Sequence[Arrival], now: datetime) -> Journal:
-        """One batch: open, decide, post."""
-        arrivals = [deepcopy(each) for each in arrivals]
+        """One batch: sift, open, decide, post."""
+        seen = Known(events=dict(self.events))
+        repeated = [each for each in arrivals if seen.repeats(each.event)]
+        arrivals = [deepcopy(each) for each in arrivals if not seen.repeats(each.event)]
         customers = {each.event.customer_id for each in arrivals}
         reverts = any(each.event.reverts for each in arrivals)
         known = sorted(customers & self.books.keys())
         books = {each: self.open(each, with_backlog=reverts) for each in known}
         journal = decide_batch(arrivals, books, self.known(arrivals), now)
+        journal.repeat(repeated)
         self.post(journal)
         return journal
 

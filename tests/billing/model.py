@@ -203,6 +203,9 @@ class Model:
         if fix_id not in self.fixes:
             self.pay(self.file(fix_id, deployed, now, known), now, money=True)
 
+    def repeat(self, fix_id: str, deployed: datetime, now: datetime, known: datetime) -> None:
+        """Nothing happens, not even that time passes."""
+
     def file(self, fix_id: str, deployed: datetime, now: datetime, known: datetime) -> Any:
         fix = {"id": fix_id, "deployed": deployed, "accepted": now, "known": known}
         self.fixes[fix_id] = fix | {"outcome": None, "paid_by": None, "late": False}

@@ -78,7 +78,8 @@ class Again(NamedTuple):
         if (number := life.fixes - self.nth_last) > 0:
             at = life.now if self.as_another else life.deployed[number]
             more = {"id": f"again-{life.entries}"} if self.as_another else {}
-            life.take_in(deployed(f"fix-{number}", at=at, **more), life.model.deploy)
+            tell = life.model.deploy if self.as_another else life.model.repeat
+            life.take_in(deployed(f"fix-{number}", at=at, **more), tell)
 
 
 class Revert(NamedTuple):

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.billing.checks import check_books, check_chains, check_usage
 from tests.billing.histories import CUSTOMERS, History, cut, histories
 from tests.billing.memory import Memory
-from tests.builders import NOW, arrival, book, deployed, grant, reverted
+from tests.builders import DAY, NOW, arrival, book, deployed, grant, reverted
 
 CUTS = st.sets(st.integers(1, 23), max_size=8)
 MANY = settings(
@@ -20,10 +22,10 @@ MANY = settings(
 SOME = settings(MANY, max_examples=150)
 
 
-def settled(history: History, cuts: set[int]) -> Memory:
+def settled(history: History, cuts: set[int], now: datetime = NOW) -> Memory:
     memory = history.memory()
     for piece in cut(history.arrivals, cuts):
-        memory.settle(piece, NOW)
+        memory.settle(piece, now)
     return memory
 
 
@@ -55,6 +57,19 @@ def test_a_duplicate_moves_the_freshness_of_the_books_the_same_way_in_any_cut() 
     whole, in_pieces = settled(history, set()), settled(history, {1})
 
     assert in_pieces.books["acme"].accepted_at == whole.books["acme"].accepted_at
+
+
+@pytest.mark.parametrize("cuts", [set(), {1}], ids=["same batch", "later batch"])
+def test_a_repeated_event_changes_nothing_not_even_the_time(cuts: set[int]) -> None:
+    memory = Memory(books={"acme": book()})
+    first = arrival(deployed(), at=NOW)
+    again = arrival(deployed(), at=memory.books["acme"].cycle_end)
+    once, twice = History(memory, [first]), History(memory, [first, again])
+
+    alone = settled(once, set(), NOW + 40 * DAY)
+    repeated = settled(twice, cuts, NOW + 40 * DAY)
+
+    assert repeated.contents() == alone.contents()
 
 
 def test_a_credit_given_back_reaches_the_oldest_held_fix_in_any_cut() -> None:

@@ -45,21 +45,13 @@ CASES: list[tuple[str, Book | None, Known, Event, Outcome]] = [
         Held("no credit left, and the plan has no price per fix"),
     ),
     ("the customer is unknown", None, known(), deployed(), Waiting()),
-    ("the event was seen", book(), known(events=SAME_BODY), deployed(), Unchanged(same_event=True)),
-    (
-        "the event was seen, of an unknown customer",
-        None,
-        known(events=SAME_BODY),
-        deployed(),
-        Unchanged(same_event=True),
-    ),
-    ("the fix was seen", book(), known(fix()), deployed(), Unchanged(same_event=False)),
+    ("the fix was seen", book(), known(fix()), deployed(), Unchanged()),
     (
         "the reverted fix is seen again",
         book(),
         known(fix("fix-1", FixOutcome.REVERTED)),
         deployed(),
-        Unchanged(same_event=False),
+        Unchanged(),
     ),
     ("the event id had another body", book(), known(events=OTHER_BODY), deployed(), CONFLICT),
     (
@@ -100,7 +92,7 @@ CASES: list[tuple[str, Book | None, Known, Event, Outcome]] = [
         book(),
         known(fix("fix-1", FixOutcome.REVERTED)),
         reverted(),
-        Unchanged(same_event=False),
+        Unchanged(),
     ),
 ]
 
@@ -121,7 +113,6 @@ def test_every_event_has_one_outcome(
 
 
 PRECEDENCE: list[tuple[str, Book | None, Known, Event, Outcome]] = [
-    ("future before seen", book(), known(events=SAME_BODY), deployed(at=TOO_FAR), FUTURE),
     ("future before conflict", book(), known(events=OTHER_BODY), deployed(at=TOO_FAR), FUTURE),
     ("future before unknown customer", None, known(), deployed(at=TOO_FAR), FUTURE),
     ("conflict before unknown customer", None, known(events=OTHER_BODY), deployed(), CONFLICT),
@@ -134,13 +125,6 @@ PRECEDENCE: list[tuple[str, Book | None, Known, Event, Outcome]] = [
         ),
         deployed(DERIVED),
         CONFLICT,
-    ),
-    (
-        "seen before the known fix",
-        book(),
-        known(fix(), events=SAME_BODY),
-        deployed(),
-        Unchanged(same_event=True),
     ),
     (
         "unknown customer before claimed",
@@ -161,14 +145,14 @@ PRECEDENCE: list[tuple[str, Book | None, Known, Event, Outcome]] = [
         book(grants=[grant()]),
         known(fix()),
         deployed(),
-        Unchanged(same_event=False),
+        Unchanged(),
     ),
     (
         "already reverted before too late",
         book(),
         known(fix("fix-1", FixOutcome.REVERTED, deployed_at=NOW - 99 * DAY)),
         reverted(),
-        Unchanged(same_event=False),
+        Unchanged(),
     ),
     (
         "too late whatever paid",

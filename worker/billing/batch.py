@@ -11,7 +11,7 @@ from worker.billing.decide import decide
 from worker.billing.entries import settle
 from worker.billing.fix import Arrival
 from worker.billing.journal import Journal, Quarantined, Recorded
-from worker.billing.known import Known
+from worker.billing.known import Known, key_of
 from worker.billing.outcome import (
     Charged,
     Credited,
@@ -35,7 +35,10 @@ def decide_batch(
     for each in books.values():
         known.fixes.update({(fix.customer_id, fix.fix_id): fix for fix in each.backlog})
     for arrival in arrivals:
-        decide_arrival(journal, books.get(arrival.event.customer_id), arrival)
+        if known.repeats(arrival.event):
+            journal.repeat([arrival])
+        else:
+            decide_arrival(journal, books.get(arrival.event.customer_id), arrival)
     for each in books.values():
         settle_backlog(journal, each)
     return journal
@@ -64,12 +67,10 @@ def write(journal: Journal, book: Book | None, arrival: Arrival, outcome: Outcom
         journal.refuse([Quarantined(arrival.entry, arrival.event, *why)])
         return
     journal.verdicts[arrival.entry.key] = outcome.name
-    if isinstance(outcome, Unchanged) and outcome.same_event:
-        return
     event = arrival.event
     if book is not None and not isinstance(outcome, Unchanged):
         book.accepted_at = arrival.entry.accepted_at
-    journal.known.events[event.customer_id, event.source, event.id] = event.body_hash
+    journal.known.events[key_of(event)] = event.body_hash
     if isinstance(outcome, Waiting) or book is None:
         journal.waiting.append(arrival)
         return

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from schemas.events import Event
 from worker.billing.book import Book
 from worker.billing.fix import Fix, FixOutcome
-from worker.billing.known import Known
+from worker.billing.known import Known, key_of
 from worker.billing.outcome import (
     Charged,
     Credited,
@@ -26,19 +26,16 @@ REVERT_WITHIN = timedelta(days=30)
 
 
 def decide(book: Book | None, known: Known, event: Event, now: datetime) -> Outcome:
-    """What this event means for this customer, whose book is at the time it was accepted.
+    """What this event, no repeated one, means for this customer.
+
+    Their book is at the time it was accepted.
 
     Only for what lies in the future it counts when we look: whoever took it in may run behind.
     """
     if event.time > now + FUTURE_MAX:
         return Refused("future", "time is more than 5 minutes ahead; check the sender's clock")
-    seen = known.events.get((event.customer_id, event.source, event.id))
-    if seen is not None:
-        return (
-            Unchanged(same_event=True)
-            if seen == event.body_hash
-            else Refused("conflict", "this event id was used before with another body")
-        )
+    if key_of(event) in known.events:
+        return Refused("conflict", "this event id was used before with another body")
     if book is None:
         return Waiting()
     if known.claims.get(event.fix_id, event.customer_id) != event.customer_id:
@@ -47,7 +44,7 @@ def decide(book: Book | None, known: Known, event: Event, now: datetime) -> Outc
     if event.reverts:
         return decide_revert(book, fix, event, known)
     if fix is not None:
-        return Unchanged(same_event=False)
+        return Unchanged()
     return decide_payment(book, book.time or now)
 
 
@@ -93,7 +90,7 @@ def decide_revert(book: Book, fix: Fix | None, event: Event, known: Known) -> Ou
     if fix is None:
         return Tombstone()
     if fix.outcome is FixOutcome.REVERTED:
-        return Unchanged(same_event=False)
+        return Unchanged()
     if event.time - fix.deployed_at > REVERT_WITHIN:
         return Refused("revert_too_late", "a fix can be reverted within 30 days")
     if fix.outcome is FixOutcome.HELD:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Generic, NamedTuple, TypeVar
@@ -17,6 +17,7 @@ from worker.billing.fix import Arrival, Fix, FixOutcome
 from worker.billing.grants import Grant
 from worker.billing.known import Known
 from worker.billing.ledger import Transfer
+from worker.billing.outcome import Unchanged
 
 Row = TypeVar("Row")
 
@@ -141,6 +142,11 @@ class Journal:
         """These go to quarantine."""
         self.quarantined += refused
         self.verdicts.update({each.entry.key: "quarantined" for each in refused})
+
+    def repeat(self, arrivals: Iterable[Arrival]) -> None:
+        """These came before."""
+        keys = (arrival.entry.key for arrival in arrivals)
+        self.verdicts.update(dict.fromkeys(keys, Unchanged.name))
 
     @property
     def tally(self) -> Counter[str]:

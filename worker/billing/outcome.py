@@ -55,9 +55,8 @@ class Tombstone:
 
 @dataclass(slots=True)
 class Unchanged:
-    """Known already; nothing is billed."""
+    """The fix is known already; nothing is billed."""
 
-    same_event: bool  # or just the same fix, under another event id
     name: ClassVar[str] = "duplicate"
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from typing import NamedTuple
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Table
 
 from schemas.events import DERIVED_PREFIX, Event
 from schemas.ids import new_id
@@ -16,7 +16,7 @@ from worker.billing.disputes import Dispute, Funds
 from worker.billing.fix import Fix, FixOutcome
 from worker.billing.grants import Grant, order_of_use
 from worker.billing.journal import Claim
-from worker.billing.known import Known
+from worker.billing.known import EventKey, Known, key_of
 from worker.billing.refunds import Refund, RefundStatus
 from worker.storage import bulk, tables
 from worker.storage.post import in_row
@@ -29,8 +29,6 @@ FIX = ("customer_id", "fix_id")
 EVENT = ("customer_id", "source", "event_id")
 GRANT = ("customer_id", "grant_id")
 CHARGE = ("customer_id", "charge_id")
-
-EventKey = tuple[str, str, str]
 
 USABLE = "WHERE grants.remaining > 0"
 LIVE = f"WHERE charges.{tables.LIVE}"
@@ -88,21 +86,16 @@ def oldest_held(tx: Connection, customer_id: str) -> list[Fix]:
 
 
 def known_fixes(tx: Connection, events: Sequence[Event], books: Collection[str]) -> Known:
-    """What is recorded already about these events and their fixes.
-
-    Of an event that came before nothing else is needed, and only reverts ask what paid for a fix.
-    """
-    seen = known_events(tx, events, books)
-    new = [event for event in events if key_of(event) not in seen]
-    fix_keys = {(event.customer_id, event.fix_id) for event in new}
+    """What is recorded already about these events and their fixes; of reverted ones, what paid."""
+    fix_keys = {(event.customer_id, event.fix_id) for event in events}
     derived = {(fix_id,) for _, fix_id in fix_keys if fix_id.startswith(DERIVED_PREFIX)}
     fixes = bulk.find(tx, tables.fixes, Fix, FIX, fix_keys)
-    reverted = {(event.customer_id, event.fix_id) for event in new if event.reverts}
+    reverted = {(event.customer_id, event.fix_id) for event in events if event.reverts}
     paid = [fix for fix in fixes if (fix.customer_id, fix.fix_id) in reverted]
     grant_keys = {(fix.customer_id, fix.grant_id) for fix in paid if fix.grant_id is not None}
     return Known(
         fixes={(fix.customer_id, fix.fix_id): fix for fix in fixes},
-        events=seen,
+        events=recorded_events(tx, events) | waiting_events(tx, events, books),
         claims={
             claim.fix_id: claim.customer_id
             for claim in bulk.find(tx, tables.claims, Claim, ("fix_id",), derived)
@@ -115,21 +108,21 @@ def known_fixes(tx: Connection, events: Sequence[Event], books: Collection[str])
     )
 
 
-def known_events(
+def recorded_events(tx: Connection, events: Iterable[Event]) -> dict[EventKey, bytes]:
+    """Their body hashes."""
+    return look_up(tx, tables.events, map(key_of, events))
+
+
+def waiting_events(
     tx: Connection, events: Iterable[Event], books: Collection[str]
 ) -> dict[EventKey, bytes]:
-    """Their body hashes. Of customers with a book nothing waits: opening it has taken that."""
-    keys = {key_of(event) for event in events}
-    waiting = {key for key in keys if key[0] not in books}
-    return {
-        seen[:3]: seen.body_hash
-        for table, wanted in ((tables.events, keys), (tables.waiting_fixes, waiting))
-        for seen in bulk.find(tx, table, Seen, EVENT, wanted)
-    }
+    """Of customers with a book nothing waits: opening it has taken that."""
+    keys = map(key_of, events)
+    return look_up(tx, tables.waiting_fixes, (key for key in keys if key[0] not in books))
 
 
-def key_of(event: Event) -> EventKey:
-    return event.customer_id, event.source, event.id
+def look_up(tx: Connection, table: Table, keys: Iterable[EventKey]) -> dict[EventKey, bytes]:
+    return {seen[:3]: seen.body_hash for seen in bulk.find(tx, table, Seen, EVENT, set(keys))}
 
 
 class Seen(NamedTuple):
