@@ -32,6 +32,7 @@ from worker.settle import settle
 from worker.signatures import Trust
 from worker.storage import tables
 from worker.storage.books import open_books
+from worker.storage.bulk import written
 from worker.storage.charges import Attempt, ChargeKey
 from worker.storage.post import post
 
@@ -431,10 +432,11 @@ def publish_all(redis: Redis, events: Sequence[Event]) -> None:
 
 
 def rows_of(engine: Engine, table: Table, **wanted: Any) -> list[dict[str, Any]]:
-    """The rows that have these values, in the order of the table's key."""
+    """The rows that have these values, as they were written, in the order of the table's key."""
     conditions = [table.c[name] == value for name, value in wanted.items()]
     with engine.begin() as tx:
-        found = tx.execute(select(table).where(*conditions).order_by(*table.primary_key))
+        columns = written(table)
+        found = tx.execute(select(*columns).where(*conditions).order_by(*table.primary_key))
         return [dict(row) for row in found.mappings()]
 
 

@@ -180,7 +180,9 @@ def test_of_a_valid_event_and_all_its_mutations_the_valid_one_is_billed_once(
         door.original(stack, event)
     assert eventually(lambda: outcomes_in(stack, customer))
     door.mutations(stack, event)
-    assert eventually(lambda: aside(stack, door) - before == expected + expected)
+    # What was billed and differs in its time alone is the same event again.
+    again = Counter({reason: number for reason, number in expected.items() if reason != FUTURE})
+    assert eventually(lambda: aside(stack, door) - before == expected + again)
 
     assert nothing == (0, {})
     assert outcomes_in(stack, customer) == {event.fix_id: "credited"}

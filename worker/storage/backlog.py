@@ -29,7 +29,7 @@ DUE = text(
     WHERE b.held > 0 AND (
         EXISTS (
             SELECT FROM grants AS g
-            WHERE g.customer_id = b.customer_id AND g.remaining > 0
+            WHERE g.customer_id = b.customer_id AND g.has_credits
                 AND (g.expires_at IS NULL OR g.expires_at > :now + b.clock_offset)
         )
         OR (

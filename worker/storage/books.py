@@ -30,7 +30,7 @@ EVENT = ("customer_id", "source", "event_id")
 GRANT = ("customer_id", "grant_id")
 CHARGE = ("customer_id", "charge_id")
 
-USABLE = "WHERE grants.remaining > 0"
+USABLE = "WHERE grants.has_credits"
 LIVE = f"WHERE charges.{tables.LIVE}"
 
 

@@ -29,7 +29,7 @@ def append(tx: Connection, table: Table, rows: Collection[object]) -> None:
     if not rows:
         return
     statement, types = copy_into(table)
-    values = attrgetter(*(column.name for column in table.columns))
+    values = attrgetter(*(column.name for column in written(table)))
     with driver(tx).cursor() as cursor, cursor.copy(statement) as copy:
         copy.set_types(types)
         for row in rows:
@@ -107,9 +107,14 @@ def transposed(rows: Sequence[Row]) -> list[list[Any]]:
 @cache
 def copy_into(table: Table) -> tuple[bytes, list[str]]:
     statement = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT BINARY)").format(
-        sql.Identifier(table.name), names(table.columns)
+        sql.Identifier(table.name), names(written(table))
     )
-    return statement.as_bytes(), [type_of(column) for column in table.columns]
+    return statement.as_bytes(), [type_of(column) for column in written(table)]
+
+
+def written(table: Table) -> list[Column[Any]]:
+    """Its columns but those that Postgres computes."""
+    return [column for column in table.columns if column.computed is None]
 
 
 @cache

@@ -21,6 +21,7 @@ from worker.billing.reverts import REVERT
 from worker.storage.charges import ChargeKey
 from worker.storage.collection import Collection, belongs_to, collection_of
 from worker.storage.contests import contests_about
+from worker.storage.grants import GRANT_COLUMNS
 from worker.storage.linked import Linked, transfers_of_charge, transfers_of_fix
 from worker.storage.tables import (
     books,
@@ -211,7 +212,7 @@ def grants_of(tx: Connection, key: FixKey, fix: Fix | None) -> list[Grant]:
     """The one that paid for it, and the one that it earned when it was taken back."""
     wanted = [fix.grant_id if fix else None, REVERT + key.fix_id]
     rows = tx.execute(
-        select(grants)
+        select(*GRANT_COLUMNS)
         .where(grants.c.customer_id == key.customer_id, grants.c.grant_id.in_(wanted))
         .order_by(grants.c.recorded_at)
     )

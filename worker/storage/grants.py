@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from sqlalchemy import Connection, select
 
+from worker.storage.bulk import written
 from worker.storage.tables import grants
+
+GRANT_COLUMNS = written(grants)  # those of a Grant
 
 
 def has_grant(tx: Connection, customer_id: str, grant_id: str) -> bool:

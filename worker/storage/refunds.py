@@ -17,6 +17,7 @@ from worker.billing.refunds import Bought, Refund, RefundStatus
 from worker.billing.reverts import REVERT
 from worker.storage.books import money_gone
 from worker.storage.clock import LONGEST_LEAD
+from worker.storage.grants import GRANT_COLUMNS
 from worker.storage.tables import (
     books,
     charge_lines,
@@ -166,7 +167,7 @@ def grants_bought(tx: Connection, refund: Refund) -> list[Grant]:
     """The credits given for fixes of this charge that were taken back: they were paid in money."""
     fix_of_grant = literal(REVERT) + fixes.c.fix_id
     bought = (
-        select(grants)
+        select(*GRANT_COLUMNS)
         .join(
             fixes,
             (fixes.c.customer_id == grants.c.customer_id) & (fix_of_grant == grants.c.grant_id),
@@ -186,7 +187,9 @@ def credits_bought(tx: Connection, refund: Refund) -> Bought | None:
         refunds.c.refund_id != refund.refund_id,
         refunds.c.status.in_((RefundStatus.PENDING, RefundStatus.SUCCEEDED)),
     )
-    sold = select(grants, top_ups.c.amount // top_ups.c.credits, others.scalar_subquery()).join(
+    sold = select(
+        *GRANT_COLUMNS, top_ups.c.amount // top_ups.c.credits, others.scalar_subquery()
+    ).join(
         top_ups,
         (top_ups.c.customer_id == grants.c.customer_id)
         & (top_ups.c.payment_intent == grants.c.origin),
@@ -224,7 +227,7 @@ def reverted_without_credit(tx: Connection, refund: Refund) -> list[Fix]:
 def clawed_by(tx: Connection, refund: Refund) -> list[tuple[Grant, int]]:
     """The credits that went with this refund."""
     rows = tx.execute(
-        select(grants, transfers.c.amount)
+        select(*GRANT_COLUMNS, transfers.c.amount)
         .join(
             transfers,
             (transfers.c.customer_id == grants.c.customer_id)
@@ -236,7 +239,7 @@ def clawed_by(tx: Connection, refund: Refund) -> list[tuple[Grant, int]]:
             transfers.c.source_key == literal(f"{refund.stripe_refund}/") + grants.c.grant_id,
         )
     ).mappings()
-    names = [column.name for column in grants.c]
+    names = [column.name for column in GRANT_COLUMNS]
     return [(Grant(**{name: row[name] for name in names}), row["amount"]) for row in rows]
 
 
