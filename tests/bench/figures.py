@@ -24,7 +24,7 @@ def p99(values: Sequence[float]) -> float:
     return quantiles(values, n=100, method="inclusive")[98]
 
 
-FULL, QUICK = Effort(), Effort(share=0.15)
+FULL, QUICK = Effort(), Effort(rounds=1, share=0.15)
 
 
 @dataclass
