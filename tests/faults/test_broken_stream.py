@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from itertools import count
+from typing import Any
 
 import pytest
 from redis import Redis
@@ -13,6 +14,7 @@ from redis.exceptions import ResponseError
 from sqlalchemy import Engine
 from structlog.testing import capture_logs
 
+from schemas.events import parse_event
 from schemas.inbox import partition_of, stream_of
 from tests.builders import MARCH, add_customer, deployed, outcomes, publish_all
 from tests.sweeping import UNTOUCHED, cycles_of, sweep_at
@@ -70,6 +72,25 @@ def test_a_turn_after_it_is_mended_reads_it_again(
     settler.turn(ALL, lambda: bool(outcomes(engine)))
 
     assert outcomes(engine) == {"fix-1": "charged"}
+
+
+class Meddled(Redis):
+    """Somebody breaks the stream as soon as it was read from."""
+
+    def xreadgroup(self, *arguments: Any, **more: Any) -> Any:
+        found = super().xreadgroup(*arguments, **more)
+        break_stream(self)
+        return found
+
+
+def test_what_was_read_just_before_is_in_hand(redis: Redis) -> None:
+    publish_all(redis, [deployed(f"fix-{number}") for number in range(3)])
+    inbox = Inbox(Meddled(connection_pool=redis.connection_pool))
+    inbox.create_groups()
+
+    entries = inbox.fresh(2 * len(ALL))  # two of a stream, and then what others left
+
+    assert [parse_event(each.body).fix_id for each in entries] == ["fix-0", "fix-1"]
 
 
 def test_depth_is_that_of_the_others_and_they_are_trimmed(
