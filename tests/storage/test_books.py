@@ -34,6 +34,7 @@ from tests.builders import (
     rows_of,
     settle_events,
 )
+from tests.sweeping import waiting
 from worker.billing.book import Book
 from worker.billing.charges import IN_FLIGHT, Charge, ChargeStatus, Why
 from worker.billing.fix import FixOutcome
@@ -487,14 +488,9 @@ def waiting_for(engine: Engine, held: str, wanted: list[str]) -> Iterator[None]:
 
 
 def wait_until_someone_waits(engine: Engine, other: Future[list[str]]) -> None:
-    waits = text(
-        "SELECT count(*) FROM pg_stat_activity"
-        " WHERE datname = current_database() AND wait_event_type = 'Lock'"
-    )
     while not other.done():
-        with engine.begin() as tx:
-            if tx.scalar(waits):
-                return
+        if waiting(engine):
+            return
     raise AssertionError("nobody had to wait")
 
 

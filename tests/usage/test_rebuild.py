@@ -5,7 +5,6 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, date, datetime
@@ -15,7 +14,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine
 
 from tests.billing.histories import History, cut, histories
 from tests.builders import (
@@ -29,8 +28,9 @@ from tests.builders import (
     settle_entries,
     settle_events,
 )
+from tests.running import eventually
 from tests.stack import Database
-from tests.sweeping import broken
+from tests.sweeping import broken, waiting
 from tests.test_settle import empty, store
 from worker.local.valkey import Valkey
 from worker.storage import tables
@@ -264,7 +264,7 @@ def test_a_rebuild_that_is_killed_has_done_some_customers_and_left_the_others(
     with engine.begin() as tx:
         open_books(tx, ["globex"])
         with rebuilder(database, valkey) as process:
-            wait_until(lambda: waiting_for_a_lock(owner))
+            assert eventually(lambda: waiting(owner))
             process.kill()
     first = rows_of(engine, tables.usage, customer_id="acme")
     second = rows_of(engine, tables.usage, customer_id="globex")
@@ -289,22 +289,6 @@ def rebuilder(database: Database, valkey: Valkey) -> Iterator[subprocess.Popen[b
             yield process
         finally:
             process.kill()
-
-
-def waiting_for_a_lock(owner: Engine) -> bool:
-    waiting = text(
-        "SELECT count(*) FROM pg_stat_activity"
-        " WHERE datname = current_database() AND wait_event_type = 'Lock'"
-    )
-    with owner.begin() as tx:
-        return bool(tx.scalar(waiting))
-
-
-def wait_until(true: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 30
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 def test_the_days_of_rows_are_those_of_utc(engine: Engine, owner: Engine) -> None:
