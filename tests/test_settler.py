@@ -406,6 +406,37 @@ def test_partitions_are_free_again_after_a_turn(
     assert held == list(ALL)
 
 
+def test_what_was_planned_while_tables_were_empty_is_planned_anew_in_the_next_turn(
+    settler: Settler, redis: Redis, engine: Engine, emptied: Callable[[], bool]
+) -> None:
+    add_customer(engine)
+    few, many = fixes_of("acme", 3005)[:5], fixes_of("acme", 3005)[5:]
+    for each in few:
+        publish_all(redis, [each])
+        settler.turn(ALL, emptied)
+    publish_all(redis, many)
+    settler.turn(ALL, emptied)
+
+    publish_all(redis, [deployed("one-more")])
+    settler.turn(ALL, emptied)
+
+    assert "Seq Scan on events" not in plan_of_looking_up_events(engine)
+
+
+def plan_of_looking_up_events(engine: Engine) -> str:
+    """As the session has it that settled last: it is the pool's only one."""
+    with engine.begin() as tx:
+        tx.execute(text("SET LOCAL plan_cache_mode = force_generic_plan"))
+        prepared = tx.scalar(
+            text(
+                "SELECT name FROM pg_prepared_statements"
+                " WHERE statement LIKE 'SELECT \"events\".%' ORDER BY generic_plans DESC"
+            )
+        )
+        explain = f"EXPLAIN EXECUTE \"{prepared}\" ('{{}}', '{{}}', '{{}}')"
+        return "\n".join(tx.scalars(text(explain)))
+
+
 def test_a_settler_that_is_told_to_stop_begins_nothing_new(
     settler: Settler, redis: Redis, engine: Engine
 ) -> None:
