@@ -27,7 +27,7 @@ def measure(bed: Bed, effort: Effort, figures: Figures) -> None:
         sizes = {"10k": small, "1m": large}
         for database in sizes.values():
             vacuum(database)  # or autovacuum comes in between
-        for _ in range(2 * effort.rounds):  # short runs: the machine's moods weigh more than size
+        for _ in range(4 * effort.rounds):  # short runs: the machine's moods weigh more than size
             for name, database in sizes.items():
                 rate = settle(bed, stream, database, few)
                 figures.add(f"growth.settle.{name}", rate, "events/s")

@@ -1,18 +1,16 @@
 """One process that settles the inbox until it is empty, as a worker's settlers do.
 
-python -m tests.bench.draining DATABASE_URL REDIS_URL [--silent]
+python -m tests.bench.draining DATABASE_URL REDIS_URL
 """
 
 from __future__ import annotations
 
 import json
-import logging
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from time import perf_counter
 from typing import Any
 
-import structlog
 from redis import Redis
 from sqlalchemy import Engine
 
@@ -68,12 +66,9 @@ def left(length: Any, groups: Any) -> int:
     return int(length)
 
 
-def main(database: str, redis: str, *options: str) -> None:
-    if "--silent" in options:
-        structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
-    else:
-        telemetry.write_logs("INFO")
-        telemetry.serve_metrics("bench", None, "127.0.0.1")
+def main(database: str, redis: str) -> None:
+    telemetry.write_logs("INFO")
+    telemetry.serve_metrics("bench", None, "127.0.0.1")
     print(json.dumps(drain(database, redis)))  # noqa: T201
 
 

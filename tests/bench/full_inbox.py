@@ -54,15 +54,13 @@ def measure_ours(bed: Bed, events: Pipelines, number: int, figures: Figures) -> 
             figures.add(f"settle.{kind}", settled(bed, database), RATE)
             if kind == "spread":
                 figures.add("settle.hash_chain", chaining(database), "µs/event")
+                figures.add("settle.telemetry", measured("observing")["micros"], "µs/event")
                 with bed.databases.fresh(bed.template) as empty:
                     figures.add("settle.copy", copy(database.owner_url, empty.owner_url), RATE)
-    with bed.populated() as database:
-        fill(bed.redis, events.spread(number))
-        figures.add("settle.silent", settled(bed, database, "--silent"), RATE)
 
 
-def settled(bed: Bed, database: Database, *options: str) -> float:
-    run = measured("draining", database.worker_url, bed.valkey.url, *options)
+def settled(bed: Bed, database: Database) -> float:
+    run = measured("draining", database.worker_url, bed.valkey.url)
     return float(run["entries"] / run["seconds"])
 
 
