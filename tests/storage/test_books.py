@@ -439,6 +439,26 @@ def test_customers_are_locked_in_the_order_of_their_ids(engine: Engine) -> None:
     assert isinstance(refused.value.orig, LockNotAvailable)
 
 
+def test_a_customer_who_comes_while_others_are_waited_for_is_left_out(engine: Engine) -> None:
+    add_customer(engine, "acme")
+
+    with waiting_for(engine, "acme", ["acme", "newcomer"], found=["acme"]):
+        add_customer(engine, "newcomer", credits=5)
+
+
+def test_what_changed_while_a_book_was_waited_for_is_read(engine: Engine) -> None:
+    add_customer(engine)
+
+    with ThreadPoolExecutor(1) as pool:
+        with engine.begin() as holder:
+            open_books(holder, ["acme"])
+            other = pool.submit(lambda: [each.grant_id for each in opened(engine).grants])
+            wait_until_someone_waits(engine, other)
+            bulk.append(holder, tables.grants, [grant(grant_id="just now")])
+
+        assert other.result(10) == ["just now"]
+
+
 def test_two_who_lock_the_same_customers_never_deadlock(engine: Engine) -> None:
     customers = [f"customer-{number}" for number in range(6)]
     for customer_id in customers:
@@ -468,8 +488,10 @@ def lock_now(tx: Connection, customer_id: str) -> None:
 
 
 @contextmanager
-def waiting_for(engine: Engine, held: str, wanted: list[str]) -> Iterator[None]:
-    """Someone opens the wanted books and stands before one that we hold."""
+def waiting_for(
+    engine: Engine, held: str, wanted: list[str], found: list[str] | None = None
+) -> Iterator[None]:
+    """Someone opens the wanted books, finds all or some, and stands before one that we hold."""
     opening = Signal()
 
     def open_them() -> list[str]:
@@ -484,7 +506,7 @@ def waiting_for(engine: Engine, held: str, wanted: list[str]) -> Iterator[None]:
             opening.wait(10)
             wait_until_someone_waits(engine, other)
             yield
-        assert other.result(10) == sorted(wanted)
+        assert other.result(10) == (found or sorted(wanted))
 
 
 def wait_until_someone_waits(engine: Engine, other: Future[list[str]]) -> None:

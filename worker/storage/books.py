@@ -57,14 +57,19 @@ def read_book(tx: Connection, customer_id: str) -> Book | None:
 def read_books(tx: Connection, customer_ids: Iterable[str], end: str) -> dict[str, Book]:
     plans = load_plans()
     wanted = {(customer_id,) for customer_id in customer_ids}
-    found = bulk.find(tx, tables.books, Book, CUSTOMER, wanted, end, plans=plans)
-    books = {book.customer_id: book for book in found}
-    locked = [(customer_id,) for customer_id in books]
-    for grant in bulk.find(tx, tables.grants, Grant, CUSTOMER, locked, USABLE):
-        books[grant.customer_id].grants.append(grant)
-    for charge in bulk.find(tx, tables.charges, Charge, CUSTOMER, locked, LIVE):
-        keep(books[charge.customer_id], charge)
-    for book in found:
+    with bulk.at_once(tx):  # one after the other, so what follows the books is of after the lock
+        found = bulk.ask(tx, tables.books, Book, CUSTOMER, wanted, end, plans=plans)
+        grants = bulk.ask(tx, tables.grants, Grant, CUSTOMER, wanted, USABLE)
+        charges = bulk.ask(tx, tables.charges, Charge, CUSTOMER, wanted, LIVE)
+    books = {book.customer_id: book for book in found.rows()}
+    # A customer may have come in between, whose book is left out.
+    for grant in grants.rows():
+        if grant.customer_id in books:
+            books[grant.customer_id].grants.append(grant)
+    for charge in charges.rows():
+        if charge.customer_id in books:
+            keep(books[charge.customer_id], charge)
+    for book in books.values():
         book.use(plans.pinned(book.plan, book.plan_version))
         book.fresh_charge_id = new_id("ch")
         book.grants.sort(key=order_of_use)
@@ -86,20 +91,26 @@ def oldest_held(tx: Connection, customer_id: str) -> list[Fix]:
 
 
 def known_fixes(tx: Connection, events: Sequence[Event], books: Collection[str]) -> Known:
-    """What is recorded already about these events and their fixes; of reverted ones, what paid."""
+    """What is recorded already about these events and their fixes; of reverted ones, what paid.
+
+    Of customers with a book nothing waits: opening it has taken that.
+    """
     fix_keys = {(event.customer_id, event.fix_id) for event in events}
     derived = {(fix_id,) for _, fix_id in fix_keys if fix_id.startswith(DERIVED_PREFIX)}
-    fixes = bulk.find(tx, tables.fixes, Fix, FIX, fix_keys)
+    strangers = [event for event in events if event.customer_id not in books]
+    with bulk.at_once(tx):
+        found = bulk.ask(tx, tables.fixes, Fix, FIX, fix_keys)
+        recorded = look_up(tx, tables.events, events)
+        waiting = look_up(tx, tables.waiting_fixes, strangers)
+        claims = bulk.ask(tx, tables.claims, Claim, ("fix_id",), derived)
+    fixes = {(fix.customer_id, fix.fix_id): fix for fix in found.rows()}
     reverted = {(event.customer_id, event.fix_id) for event in events if event.reverts}
-    paid = [fix for fix in fixes if (fix.customer_id, fix.fix_id) in reverted]
+    paid = [fixes[key] for key in reverted if key in fixes]
     grant_keys = {(fix.customer_id, fix.grant_id) for fix in paid if fix.grant_id is not None}
     return Known(
-        fixes={(fix.customer_id, fix.fix_id): fix for fix in fixes},
-        events=recorded_events(tx, events) | waiting_events(tx, events, books),
-        claims={
-            claim.fix_id: claim.customer_id
-            for claim in bulk.find(tx, tables.claims, Claim, ("fix_id",), derived)
-        },
+        fixes=fixes,
+        events=hashes(recorded) | hashes(waiting),
+        claims={claim.fix_id: claim.customer_id for claim in claims.rows()},
         grants={
             (grant.customer_id, grant.grant_id): grant
             for grant in bulk.find(tx, tables.grants, Grant, GRANT, grant_keys)
@@ -110,19 +121,15 @@ def known_fixes(tx: Connection, events: Sequence[Event], books: Collection[str])
 
 def recorded_events(tx: Connection, events: Iterable[Event]) -> dict[EventKey, bytes]:
     """Their body hashes."""
-    return look_up(tx, tables.events, map(key_of, events))
+    return hashes(look_up(tx, tables.events, events))
 
 
-def waiting_events(
-    tx: Connection, events: Iterable[Event], books: Collection[str]
-) -> dict[EventKey, bytes]:
-    """Of customers with a book nothing waits: opening it has taken that."""
-    keys = map(key_of, events)
-    return look_up(tx, tables.waiting_fixes, (key for key in keys if key[0] not in books))
+def look_up(tx: Connection, table: Table, events: Iterable[Event]) -> bulk.Asked[Seen]:
+    return bulk.ask(tx, table, Seen, EVENT, set(map(key_of, events)))
 
 
-def look_up(tx: Connection, table: Table, keys: Iterable[EventKey]) -> dict[EventKey, bytes]:
-    return {seen[:3]: seen.body_hash for seen in bulk.find(tx, table, Seen, EVENT, set(keys))}
+def hashes(seen: bulk.Asked[Seen]) -> dict[EventKey, bytes]:
+    return {each[:3]: each.body_hash for each in seen.rows()}
 
 
 class Seen(NamedTuple):
