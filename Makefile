@@ -42,7 +42,7 @@ chaos: install ## What takes minutes: 10,000 charges and years of credits while 
 	@$(RUN) pytest -n 2 --dist worksteal -m long -q
 
 .PHONY: bench
-bench: install ## How fast it is, beside its peers: twelve minutes, or two with QUICK=1
+bench: install ## How fast it is, beside its peers: fifteen minutes, or two with QUICK=1
 	@$(RUN) python -m tests.bench $(if $(QUICK),--quick)
 
 .PHONY: check

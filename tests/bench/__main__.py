@@ -1,4 +1,4 @@
-"""Everything that is measured, in about twelve minutes; `make bench`.
+"""Everything that is measured, in about fifteen minutes; `make bench`.
 
 python -m tests.bench [--quick] [--events N] [--only SECTION …]
 """
