@@ -265,7 +265,7 @@ class Past:
             transfer.grant_id,
             self.settled(transfer.fix_id),
             grant.source if grant else None,
-            grant.expires_at if grant else None,
+            (grant.first_expired_at or grant.expires_at) if grant else None,
             self.invoiced(invoice_id),
         )
 

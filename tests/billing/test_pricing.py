@@ -268,6 +268,22 @@ def test_a_bill_is_of_the_moment_at_which_its_fix_settled() -> None:
     ]
 
 
+def test_a_grant_that_was_opened_again_is_replayed_as_it_was_given() -> None:
+    past = Past()
+    past.deploy(3, MINUTE, AT_ONCE)  # what came with signing up
+    past.grant(1, days=5)
+    past.now += MINUTE
+    past.grant(1, days=5)
+    past.now += 4 * DAY
+    past.deploy(1, MINUTE, AT_ONCE)
+    past.now += 2 * DAY
+
+    past.revert(3)  # into the first of the two, both of which have expired
+
+    replay, _ = replayed(past)
+    assert left_in(replay) == {"gift-1": 1}
+
+
 def test_credits_that_go_with_a_refund_go_as_far_as_they_are_left() -> None:
     past = collected(paying(6))
     replay, _ = replayed(then(reverted(past, 5), 0))

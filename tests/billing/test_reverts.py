@@ -72,8 +72,17 @@ def test_a_credit_of_an_expired_grant_opens_it_again() -> None:
 
     decided(standing, known, reverted_event())
 
-    assert gift.expires_at == NOW + REOPENED_FOR
+    assert (gift.first_expired_at, gift.expires_at) == (NOW - DAY, NOW + REOPENED_FOR)
     assert gift.usable(NOW)
+
+
+def test_a_grant_that_is_opened_once_more_first_expired_when_it_did() -> None:
+    standing, known, gift = credited_book(expires_at=NOW - DAY)
+    gift.first_expired_at = NOW - 40 * DAY
+
+    decided(standing, known, reverted_event())
+
+    assert (gift.first_expired_at, gift.expires_at) == (NOW - 40 * DAY, NOW + REOPENED_FOR)
 
 
 def test_a_grant_that_is_still_good_keeps_its_expiry() -> None:
@@ -81,7 +90,7 @@ def test_a_grant_that_is_still_good_keeps_its_expiry() -> None:
 
     decided(standing, known, reverted_event())
 
-    assert gift.expires_at == NOW + HOUR
+    assert (gift.first_expired_at, gift.expires_at) == (None, NOW + HOUR)
 
 
 def test_a_line_comes_off_the_open_charge() -> None:

@@ -31,6 +31,7 @@ class Grant:
     recorded_at: datetime
     rolls_max: int = 0  # so many of its credits roll over when it expires
     origin: str | None = None  # what it came from: a grant, a charge, an invoice
+    first_expired_at: datetime | None = None  # as it was given, if it was opened again since
 
     def usable(self, now: datetime) -> bool:
         return self.remaining > 0 and (self.expires_at is None or self.expires_at > now)

@@ -52,7 +52,7 @@ class Step(NamedTuple):
     grant_id: str | None = None
     fix: Settled | None = None
     source: str | None = None  # of the grant
-    expires_at: datetime | None = None  # the grant, as it stands today
+    expires_at: datetime | None = None  # the grant, as it was given
     invoiced: Invoiced | None = None
 
 

@@ -62,6 +62,7 @@ def give_back(journal: Journal, book: Book, fix: Fix, at: datetime, now: datetim
     grant = grant_of(journal, book, fix)
     grant.remaining += 1
     if grant.expires_at is not None and grant.expires_at <= now:
+        grant.first_expired_at = grant.first_expired_at or grant.expires_at
         grant.expires_at, grant.rolls_max = now + REOPENED_FOR, 0  # it has had its turn to roll
     put_in_order(book, grant)
     journal.grants.change((grant.customer_id, grant.grant_id), grant)

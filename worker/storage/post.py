@@ -75,7 +75,7 @@ CHARGE_CHANGES = (
     "payment_intent",
 )
 LINE_CHANGES = ("charge_id", "removed_at")
-GRANT_CHANGES = ("remaining", "expires_at", "rolls_max")
+GRANT_CHANGES = ("remaining", "expires_at", "rolls_max", "first_expired_at")
 CYCLE_CHANGES = ("ends_at", "status", "last_seq", "closed_at")
 
 

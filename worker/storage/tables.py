@@ -149,9 +149,11 @@ grants = Table(
     moment("recorded_at"),
     Column("rolls_max", BigInteger, nullable=False, server_default="0"),
     Column("origin", Text),
+    moment("first_expired_at", nullable=True),
     # For an index: Postgres updates a row in place unless something changes that an index names.
     Column("has_credits", Boolean, Computed("remaining > 0", persisted=True)),
     CheckConstraint("rolls_max >= 0", name="rolls_not_negative"),
+    CheckConstraint("first_expired_at < expires_at", name="reopened_for_longer"),
     CheckConstraint("granted > 0 AND remaining BETWEEN 0 AND granted", name="remaining_in_grant"),
     Index("grants_usable_idx", "customer_id", postgresql_where=text("has_credits")),
 )

@@ -186,7 +186,8 @@ STEPS = """
             WHEN t.kind = 'consume' AND f.outcome = 'reverted' THEN NULL
             WHEN t.fix_id IS NOT NULL THEN f.settled_at ELSE t.happened_at END AS at,
         f.fix_id, f.plan, f.plan_version, f.deployed_at, f.outcome = 'reverted' AS reverted,
-        g.source, g.expires_at, i.period_start, i.period_end,
+        g.source, coalesce(g.first_expired_at, g.expires_at) AS expires_at,
+        i.period_start, i.period_end,
         s.subscription_id, s.anchor, o.plan AS sold, o.plan_version AS sold_version,
         EXISTS (SELECT FROM grants AS own WHERE own.customer_id = t.customer_id
             AND own.source = 'included' AND own.origin = i.invoice_id) AS gives_apart
