@@ -72,7 +72,7 @@ def measure_at_rates(trial: Trial, seconds: int, figures: Figures) -> None:
 
 @contextmanager
 def running(side: Side, bed: Bed) -> Iterator[Trial]:
-    """Its worker on fresh tables, and a connection to look on."""
+    """Its worker on tables of its own, and a connection to look on."""
     with ExitStack() as opened:
         database = opened.enter_context(bed.populated())
         settle_history(bed, database)

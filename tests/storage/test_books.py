@@ -431,19 +431,22 @@ def test_customers_are_locked_in_the_order_of_their_ids(engine: Engine) -> None:
     for customer_id in ("a", "b", "c"):
         add_customer(engine, customer_id)
 
-    with waiting_for(engine, "b", ["c", "b", "a"]), engine.begin() as tx:
+    with waiting_for(engine, "b", ["c", "b", "a"]) as other, engine.begin() as tx:
         lock_now(tx, "c")
         with pytest.raises(OperationalError) as refused:
             lock_now(tx, "a")
 
+    assert other.result(10) == ["a", "b", "c"]
     assert isinstance(refused.value.orig, LockNotAvailable)
 
 
 def test_a_customer_who_comes_while_others_are_waited_for_is_left_out(engine: Engine) -> None:
     add_customer(engine, "acme")
 
-    with waiting_for(engine, "acme", ["acme", "newcomer"], found=["acme"]):
+    with waiting_for(engine, "acme", ["acme", "newcomer"]) as other:
         add_customer(engine, "newcomer", credits=5)
+
+    assert other.result(10) == ["acme"]
 
 
 def test_what_changed_while_a_book_was_waited_for_is_read(engine: Engine) -> None:
@@ -488,10 +491,8 @@ def lock_now(tx: Connection, customer_id: str) -> None:
 
 
 @contextmanager
-def waiting_for(
-    engine: Engine, held: str, wanted: list[str], found: list[str] | None = None
-) -> Iterator[None]:
-    """Someone opens the wanted books, finds all or some, and stands before one that we hold."""
+def waiting_for(engine: Engine, held: str, wanted: list[str]) -> Iterator[Future[list[str]]]:
+    """Someone opens the wanted books and stands before one that we hold; what they find then."""
     opening = Signal()
 
     def open_them() -> list[str]:
@@ -499,14 +500,12 @@ def waiting_for(
             opening.set()
             return list(open_books(tx, wanted))
 
-    with ThreadPoolExecutor(1) as pool:
-        with engine.begin() as holder:
-            open_books(holder, [held])
-            other: Future[list[str]] = pool.submit(open_them)
-            opening.wait(10)
-            wait_until_someone_waits(engine, other)
-            yield
-        assert other.result(10) == (found or sorted(wanted))
+    with ThreadPoolExecutor(1) as pool, engine.begin() as holder:
+        open_books(holder, [held])
+        other: Future[list[str]] = pool.submit(open_them)
+        opening.wait(10)
+        wait_until_someone_waits(engine, other)
+        yield other
 
 
 def wait_until_someone_waits(engine: Engine, other: Future[list[str]]) -> None:

@@ -35,7 +35,8 @@ USAGE = ("acme", MARCH, date(2026, 3, 15), "acme/shop")
 
 def fixes_in(engine: Engine) -> list[Fix]:
     with engine.begin() as tx:
-        return bulk.find(tx, tables.fixes, Fix, ("customer_id",), [("acme",)], "ORDER BY fix_id")
+        rows = bulk.find(tx, tables.fixes, Fix, ("customer_id",), [("acme",)], "ORDER BY fix_id")
+        return list(rows)
 
 
 def usage_in(engine: Engine) -> list[tuple[Any, ...]]:
@@ -91,7 +92,7 @@ def test_nothing_is_no_statement(engine: Engine) -> None:
 
         found = bulk.find(tx, tables.fixes, Fix, FIX, [])
 
-    assert found == []
+    assert list(found) == []
     assert fixes_in(engine) == []
 
 

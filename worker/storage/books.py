@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from sqlalchemy import Connection, Table
@@ -58,15 +58,15 @@ def read_books(tx: Connection, customer_ids: Iterable[str], end: str) -> dict[st
     plans = load_plans()
     wanted = {(customer_id,) for customer_id in customer_ids}
     with bulk.at_once(tx):  # one after the other, so what follows the books is of after the lock
-        found = bulk.ask(tx, tables.books, Book, CUSTOMER, wanted, end, plans=plans)
-        grants = bulk.ask(tx, tables.grants, Grant, CUSTOMER, wanted, USABLE)
-        charges = bulk.ask(tx, tables.charges, Charge, CUSTOMER, wanted, LIVE)
-    books = {book.customer_id: book for book in found.rows()}
+        found = bulk.find(tx, tables.books, Book, CUSTOMER, wanted, end, plans=plans)
+        grants = bulk.find(tx, tables.grants, Grant, CUSTOMER, wanted, USABLE)
+        charges = bulk.find(tx, tables.charges, Charge, CUSTOMER, wanted, LIVE)
+    books = {book.customer_id: book for book in found}
     # A customer may have come in between, whose book is left out.
-    for grant in grants.rows():
+    for grant in grants:
         if grant.customer_id in books:
             books[grant.customer_id].grants.append(grant)
-    for charge in charges.rows():
+    for charge in charges:
         if charge.customer_id in books:
             keep(books[charge.customer_id], charge)
     for book in books.values():
@@ -87,7 +87,7 @@ def keep(book: Book, charge: Charge) -> None:
 
 def oldest_held(tx: Connection, customer_id: str) -> list[Fix]:
     oldest = f"WHERE outcome = 'held' ORDER BY deployed_at, fix_id LIMIT {BACKLOG_READ_MAX}"
-    return bulk.find(tx, tables.fixes, Fix, CUSTOMER, [(customer_id,)], oldest)
+    return list(bulk.find(tx, tables.fixes, Fix, CUSTOMER, [(customer_id,)], oldest))
 
 
 def known_fixes(tx: Connection, events: Sequence[Event], books: Collection[str]) -> Known:
@@ -99,18 +99,18 @@ def known_fixes(tx: Connection, events: Sequence[Event], books: Collection[str])
     derived = {(fix_id,) for _, fix_id in fix_keys if fix_id.startswith(DERIVED_PREFIX)}
     strangers = [event for event in events if event.customer_id not in books]
     with bulk.at_once(tx):
-        found = bulk.ask(tx, tables.fixes, Fix, FIX, fix_keys)
+        found = bulk.find(tx, tables.fixes, Fix, FIX, fix_keys)
         recorded = look_up(tx, tables.events, events)
         waiting = look_up(tx, tables.waiting_fixes, strangers)
-        claims = bulk.ask(tx, tables.claims, Claim, ("fix_id",), derived)
-    fixes = {(fix.customer_id, fix.fix_id): fix for fix in found.rows()}
+        claims = bulk.find(tx, tables.claims, Claim, ("fix_id",), derived)
+    fixes = {(fix.customer_id, fix.fix_id): fix for fix in found}
     reverted = {(event.customer_id, event.fix_id) for event in events if event.reverts}
     paid = [fixes[key] for key in reverted if key in fixes]
     grant_keys = {(fix.customer_id, fix.grant_id) for fix in paid if fix.grant_id is not None}
     return Known(
         fixes=fixes,
         events=hashes(recorded) | hashes(waiting),
-        claims={claim.fix_id: claim.customer_id for claim in claims.rows()},
+        claims={claim.fix_id: claim.customer_id for claim in claims},
         grants={
             (grant.customer_id, grant.grant_id): grant
             for grant in bulk.find(tx, tables.grants, Grant, GRANT, grant_keys)
@@ -124,12 +124,12 @@ def recorded_events(tx: Connection, events: Iterable[Event]) -> dict[EventKey, b
     return hashes(look_up(tx, tables.events, events))
 
 
-def look_up(tx: Connection, table: Table, events: Iterable[Event]) -> bulk.Asked[Seen]:
-    return bulk.ask(tx, table, Seen, EVENT, set(map(key_of, events)))
+def look_up(tx: Connection, table: Table, events: Iterable[Event]) -> Iterator[Seen]:
+    return bulk.find(tx, table, Seen, EVENT, set(map(key_of, events)))
 
 
-def hashes(seen: bulk.Asked[Seen]) -> dict[EventKey, bytes]:
-    return {each[:3]: each.body_hash for each in seen.rows()}
+def hashes(seen: Iterator[Seen]) -> dict[EventKey, bytes]:
+    return {each[:3]: each.body_hash for each in seen}
 
 
 class Seen(NamedTuple):

@@ -5,16 +5,16 @@ Four verbs, built from the tables. Core's own bulk forms cost 15 to 20 per cent 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from functools import cache
 from inspect import signature
 from itertools import takewhile
 from operator import attrgetter
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 from psycopg import Connection as Driver
-from psycopg import Cursor, sql
+from psycopg import sql
 from sqlalchemy import Column, Connection, Table
 from sqlalchemy.dialects import postgresql
 
@@ -44,44 +44,18 @@ def find(
     keys: Iterable[Row],
     end: str = "",
     **same: object,
-) -> list[Found]:
+) -> Iterator[Found]:
     """The rows with these keys, each `of` its columns by position, and of what is `same` for all.
 
-    `end` is a trusted tail such as ORDER BY.
+    They are waited for when the first is read, so several can be asked for `at_once`. `end` is a
+    trusted tail such as ORDER BY.
     """
-    return ask(tx, table, of, by, keys, end, **same).rows()
-
-
-def ask(
-    tx: Connection,
-    table: Table,
-    of: Callable[..., Found],
-    by: tuple[str, ...],
-    keys: Iterable[Row],
-    end: str = "",
-    **same: object,
-) -> Asked[Found]:
-    """Like `find`, but the rows are read later: several can be asked `at_once`."""
     keys = sorted(keys, key=tuple)
     if not keys:
-        return Asked(None, of, same)
+        return iter(())
     cursor = driver(tx).cursor(binary=True)
     cursor.execute(select_from(table, columns_of(of, table), by, end), transposed(keys))
-    return Asked(cursor, of, same)
-
-
-class Asked(NamedTuple, Generic[Found]):
-    """Rows that are on their way."""
-
-    cursor: Cursor[Any] | None  # None: nothing was asked for
-    of: Callable[..., Found]
-    same: Mapping[str, object]
-
-    def rows(self) -> list[Found]:
-        if self.cursor is None:
-            return []
-        with self.cursor:
-            return [self.of(*row, **self.same) for row in self.cursor]
+    return (of(*row, **same) for row in cursor)
 
 
 def replace(

@@ -184,7 +184,7 @@ def standing_lines(tx: Connection, key: ChargeKey) -> list[Line]:
 
 def fixes_on(tx: Connection, lines: Iterable[Line]) -> list[Fix]:
     keys = {(line.customer_id, line.fix_id) for line in lines}
-    return bulk.find(tx, fixes, Fix, FIX, keys)
+    return list(bulk.find(tx, fixes, Fix, FIX, keys))
 
 
 def attempted_since(tx: Connection, since: datetime, customer_id: str | None = None) -> Tally:
